@@ -10,7 +10,7 @@ from torch import nn
 
 from striate import models
 from striate.errors import ModelError, UsageError
-from striate.models.initialization import SCHEMES, oriented_edges
+from striate.models.initialization import SCHEMES, oriented_edges, whitening_filters
 from striate.models.lenet_layers import TableConv2d
 
 
@@ -61,7 +61,7 @@ def test_he_keeps_the_scale_of_activations_through_relu() -> None:
     assert 0.5 < model(x).square().mean().item() * 2**8 < 2
 
 
-@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme != "oriented-edges"])
+@pytest.mark.parametrize("scheme", [scheme for scheme in SCHEMES if scheme not in ("oriented-edges", "whitening")])
 @pytest.mark.parametrize("name", ["lenet5_1998", "resnet20", "mlp_iris", "mobilenet_v2_cifar", "lecun1989"])
 def test_a_seed_gives_the_same_weights_whatever_was_there(name: str, scheme: str) -> None:
     first, second, other = (models.create(name) for _ in range(3))
@@ -171,3 +171,25 @@ class Unknown(nn.Module):
 def test_a_layer_that_no_scheme_covers_is_refused(scheme: str) -> None:
     with pytest.raises(ModelError, match=r"layer `1` \(Unknown\) must be a convolution, a dense layer or have"):
         models.initialize(nn.Sequential(nn.Linear(2, 3), Unknown()), scheme, seed=0)
+
+
+def test_whitened_answers_are_uncorrelated_and_of_variance_one() -> None:
+    # Correlated images: a random walk along the columns. Patches are centred, so covariance is the mean of products.
+    images = torch.randn(200, 3, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).cumsum(dim=3)
+    images -= images.mean()
+    filters = whitening_filters(images, 24, (2, 2))
+    answers = torch.nn.functional.conv2d(images, filters[:12]).transpose(0, 1).reshape(12, -1)
+    products = answers @ answers.T / answers.shape[1]
+    torch.testing.assert_close(products, torch.eye(12, dtype=torch.float64), atol=5e-3, rtol=0)
+    assert torch.equal(filters[12:], -filters[:12])
+
+
+def test_whitening_needs_images_and_enough_directions() -> None:
+    with pytest.raises(UsageError, match="`images` must be given"):
+        models.initialize(models.create("airbench94"), "whitening", seed=0)
+    with pytest.raises(ModelError, match="`out_channels` must be even and at most 8 for patches of 1 x 2 x 2, got 10"):
+        whitening_filters(torch.zeros(1, 1, 4, 4), 10, (2, 2))
+
+
+def test_no_dropout_is_what_a_network_without_it_has() -> None:
+    assert models.set_dropout(models.create("resnet20"), 0.0) == 0

@@ -19,26 +19,29 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from striate.errors import ModelError, UsageError, nearest
 from striate.models.lenet_layers import TableConv2d
 
-__all__ = ["SCHEMES", "initialize", "oriented_edges", "set_dropout"]
+__all__ = ["SCHEMES", "initialize", "oriented_edges", "set_dropout", "whitening_filters"]
 
-SCHEMES = ("default", "glorot", "he", "xavier/2", "oriented-edges")
+SCHEMES = ("default", "glorot", "he", "xavier/2", "oriented-edges", "whitening")
 
 _Weighted = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, TableConv2d)
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
 
-def initialize(model: nn.Module, scheme: str, *, seed: int) -> None:
+def initialize(model: nn.Module, scheme: str, *, seed: int, images: Tensor | None = None) -> None:
     """Give a network new starting weights, in place; the same seed gives the same weights.
 
     Args:
         model: Any network of convolutions, dense layers and layers with a `reset_parameters` of their own.
         scheme: "default" (what the network is built with: its paper's scheme where it has one, else PyTorch's),
-            "glorot", "he", "xavier/2", or "oriented-edges" (the first convolution as `oriented_edges`, the rest "he").
+            "glorot", "he", "xavier/2", "oriented-edges" (the first convolution as `oriented_edges`, the rest "he"), or
+            "whitening" (the first convolution as `whitening_filters`, the rest as "default").
         seed: Any whole number.
+        images: Normalised images (N, C, H, W) to whiten with; a thousand are enough.
 
     Raises:
         UsageError: there is no scheme of that name.
@@ -55,8 +58,10 @@ def initialize(model: nn.Module, scheme: str, *, seed: int) -> None:
         raise UsageError(
             f"initialize: `scheme` must be one of {', '.join(SCHEMES)}, got {scheme!r}.{nearest(str(scheme), SCHEMES)}"
         )
-    if scheme == "default":
+    if scheme in ("default", "whitening"):
         _reset_as_built(model, seed=seed)
+        if scheme == "whitening":
+            _whiten(_first_convolution(model), images)
         return
     edges = _first_convolution(model) if scheme == "oriented-edges" else None
     generator = torch.Generator().manual_seed(seed)
@@ -122,6 +127,39 @@ def oriented_edges(out_channels: int, in_channels: int, kernel_size: tuple[int, 
     return filters.to(torch.get_default_dtype())
 
 
+def whitening_filters(images: Tensor, out_channels: int, kernel_size: tuple[int, int]) -> Tensor:
+    r"""Return filters whose answers to the patches of these images are uncorrelated and of equal variance.
+
+    With the covariance of the patches $E \Lambda E^\top$, filter i is $e_i / \sqrt{\lambda_i + \epsilon}$, strongest
+    first; the second half of the filters are the negatives of the first, since what follows is one-sided.
+
+    Args:
+        images: (N, C, H, W), normalised.
+        out_channels: Number of filters, even, at most twice the numbers in a patch.
+        kernel_size: (kH, kW) in pixels.
+
+    Returns:
+        (out_channels, C, kH, kW)
+
+    Raises:
+        ModelError: there are more filters than directions, or an odd number of them.
+
+    Source: Jordan 2024, arXiv:2404.00498, section 3.2; $\epsilon$ = 5e-4 as there.
+    """
+    channels, (height, width) = images.shape[1], kernel_size
+    patch_size = channels * height * width
+    if out_channels % 2 or out_channels > 2 * patch_size:
+        raise ModelError(
+            f"whitening_filters: `out_channels` must be even and at most {2 * patch_size} for patches of {channels} x "
+            f"{height} x {width}, got {out_channels}. Use the scheme 'he', or the network airbench94."
+        )
+    patches = F.unfold(images.double(), kernel_size).transpose(1, 2).reshape(-1, patch_size)
+    values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
+    order = values.argsort(descending=True)[: out_channels // 2]
+    filters = (vectors / (values + 5e-4).sqrt()).T[order].reshape(-1, channels, height, width)
+    return torch.cat([filters, -filters]).to(images.dtype)
+
+
 def set_dropout(model: nn.Module, p: float) -> int:
     """Set the probability of every dropout layer of a network, in place.
 
@@ -133,7 +171,7 @@ def set_dropout(model: nn.Module, p: float) -> int:
         The number of dropout layers that were set.
 
     Raises:
-        UsageError: a probability out of range, or a network without dropout layers.
+        UsageError: a probability out of range, or one above 0 for a network without dropout layers.
 
     Example:
         >>> from striate import models
@@ -143,7 +181,7 @@ def set_dropout(model: nn.Module, p: float) -> int:
     if not 0 <= p < 1:
         raise UsageError(f"set_dropout: `p` must be at least 0 and below 1, got {p}.")
     layers = [module for module in model.modules() if isinstance(module, _DROPOUTS)]
-    if not layers:
+    if not layers and p > 0:
         raise UsageError(
             f"set_dropout: `model` must have a dropout layer, got {type(model).__name__} without. Leave dropout out."
         )
@@ -202,12 +240,23 @@ def _reset_outermost(module: nn.Module, *, name: str) -> None:
         _reset_outermost(child, name=f"{name}.{child_name}".lstrip("."))
 
 
+def _whiten(convolution: nn.Conv2d, images: Tensor | None) -> None:
+    if images is None:
+        raise UsageError(
+            'initialize: `images` must be given for the scheme "whitening". Pass a thousand training images.'
+        )
+    height, width = convolution.kernel_size
+    filters = whitening_filters(images, convolution.out_channels, (height, width))
+    with torch.no_grad():
+        convolution.weight.copy_(filters)
+
+
 def _first_convolution(model: nn.Module) -> nn.Conv2d:
     """The first convolution in the order layers were defined."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             return module
     raise ModelError(
-        f"initialize: `model` must have a convolution (Conv2d) for oriented edges, got {type(model).__name__} without. "
+        f"initialize: `model` must have a convolution (Conv2d) for this scheme, got {type(model).__name__} without. "
         "Use the scheme 'he'."
     )

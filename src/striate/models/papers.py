@@ -81,6 +81,13 @@ HOWARD_2017 = Paper(
     venue="arXiv:1704.04861",
     url="https://arxiv.org/abs/1704.04861",
 )
+JORDAN_2024 = Paper(
+    authors="Jordan",
+    title="94% on CIFAR-10 in 3.29 Seconds on a Single GPU",
+    year=2024,
+    venue="arXiv:2404.00498",
+    url="https://arxiv.org/abs/2404.00498",
+)
 SANDLER_2018 = Paper(
     authors="Sandler, Howard, Zhu, Zhmoginov, Chen",
     title="MobileNetV2: Inverted Residuals and Linear Bottlenecks",
