@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and the Python in it runs. (Its ``>>>`` examples are doctests of their own.)"""
+"""The documentation builds without a warning, and the Python in it runs; its ``>>>`` examples are doctests."""
 
 from __future__ import annotations
 

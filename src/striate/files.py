@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk never leaves half of one: temporary name, fsync, rename, fsync of the folder."""
+"""Writing files so that a kill or a full disk never leaves half of one: temporary name, fsync, rename, fsync."""
 
 from __future__ import annotations
 
@@ -83,7 +83,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], *, metadata: Mappin
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_bytes(path, save(plain, metadata=dict(metadata or {})))
+    # None, not {}: with neither tensors nor metadata safetensors writes a header that it cannot read.
+    write_bytes(path, save(plain, metadata=dict(metadata) if metadata else None))
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
@@ -101,7 +102,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"read_tensors: `{path}` cannot be read ({error.strerror}). Check the path.") from error
     except SafetensorError as error:
         raise ModelError(
-            f"read_tensors: `{path}` is not a whole safetensors file ({error}). Copy it again or use another checkpoint."
+            f"read_tensors: `{path}` is not a whole safetensors file ({error}). Copy it again or use another."
         ) from error
     return tensors
 

@@ -41,6 +41,7 @@ class Stream(IntEnum):
     NOISE = 7
     MIX_WEIGHT = 8
     MIX_PARTNER = 9
+    STEP = 10
 
 
 def sample_keys(*, seed: int, epoch: int, sample_ids: NDArray[np.int64], stream: int) -> NDArray[np.uint64]:

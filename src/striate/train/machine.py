@@ -1,0 +1,281 @@
+"""PyTorch's best configuration for this machine, network and batch, found by a short measurement and reported."""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from striate.data.batches import Batch
+from striate.errors import ModelError, ResourceError, UsageError
+from striate.train.loss import training_loss
+from striate.train.optimizer import build_optimizer
+from striate.train.recipe import Recipe
+
+__all__ = [
+    "Configuration",
+    "choose_configuration",
+    "describe_machine",
+    "is_present",
+    "keep_freed_memory",
+    "select_device",
+    "thread_count",
+]
+
+DEVICES = ("cpu", "cuda", "mps")
+
+# How long the values of one property are timed in turn, and at least how often each.
+SECONDS_PER_CHOICE = 0.5
+FEWEST_STEPS = 3
+# A slow network is timed on fewer images: this long a step at most, but not fewer images than these.
+LONGEST_STEP_SECONDS = 0.15
+SMALLEST_BATCH = 8
+# A bf16 or channels_last candidate must win by this factor: noise must not choose the less exact one.
+CLEAR_WIN = 1.05
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Configuration:
+    """How PyTorch runs the steps of a training; stored with the run, since it decides the bits."""
+
+    device: str = "cpu"
+    channels_last: bool = False
+    bf16: bool = False
+    fused_optimizer: bool = True
+    compile: bool = False
+    threads: int = 1
+    keeps_freed_memory: bool = False
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """PyTorch's name for the layout of images."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self) -> Any:
+        """Return the context in which forward passes run."""
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+
+    def describe(self) -> str:
+        """Return the configuration in a few words, for the terminal."""
+        words = [
+            self.device,
+            "bf16" if self.bf16 else "float32",
+            "channels_last" if self.channels_last else "channels_first",
+            *(["compiled"] if self.compile else []),
+            *([] if self.fused_optimizer else ["unfused optimizer"]),
+            f"{self.threads} thread{'s' if self.threads != 1 else ''}",
+        ]
+        return ", ".join(words)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain JSON types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Configuration:
+        """Rebuild from `to_dict`."""
+        known = {field.name for field in fields(cls)}
+        if set(values) != known:
+            raise ModelError(
+                f"Configuration: `machine` must have the keys {', '.join(sorted(known))}, "
+                f"got {', '.join(sorted(values))}. Compare the config.json of another run."
+            )
+        return cls(**values)
+
+
+def select_device(name: str) -> str:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` into a device that is there.
+
+    Raises:
+        ResourceError: the device is not on this machine.
+        UsageError: PyTorch does not know such a device.
+    """
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(name).type
+    except RuntimeError as error:
+        raise UsageError(f"train: `device` must be auto, cpu, cuda, cuda:N or mps, got {name!r}.") from error
+    if kind not in DEVICES or not is_present(name):
+        raise ResourceError(f"train: `device` {name!r} is not on this machine. Use --device cpu or --device auto.")
+    return name
+
+
+def is_present(name: str) -> bool:
+    """Whether this machine has a device of `DEVICES`, such as ``cuda:1``."""
+    device = torch.device(name)
+    if device.type == "cuda":
+        return torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count()
+    return device.type == "cpu" or (device.type == "mps" and torch.backends.mps.is_available())
+
+
+def keep_freed_memory() -> bool:
+    """Ask glibc to keep large freed blocks for the next step instead of returning them to the kernel.
+
+    Returning them makes every step fault its activations in again, page by page, which on large activations costs
+    more than the arithmetic. Does nothing and returns False where the C library is not glibc.
+    """
+    if sys.platform != "linux" or platform.libc_ver()[0] != "glibc":
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max = -1, -2, -4  # glibc's malloc.h
+    libc = ctypes.CDLL(None)
+    settings = ((m_mmap_max, 0), (m_trim_threshold, 2**31 - 1), (m_top_pad, 64 * 2**20))
+    accepted = [libc.mallopt(option, value) for option, value in settings]
+    return accepted == [1] * len(settings)
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what a figure needs beside it: processor, cores, versions."""
+    import numpy
+    import PIL
+
+    import striate
+
+    capabilities = torch.cpu.get_capabilities()
+    return {
+        "processor": capabilities.get("cpu_name") or platform.processor() or platform.machine(),
+        "vector_extensions": [
+            name for name in ("avx2", "avx512_f", "avx512_bf16", "amx_bf16", "neon") if capabilities.get(name)
+        ],
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "system": platform.platform(),
+        "versions": {
+            "striate": striate.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "numpy": numpy.__version__,
+            "pillow": PIL.__version__,
+        },
+    }
+
+
+def choose_configuration(
+    model: nn.Module, batch: Batch, *, recipe: Recipe, start: Configuration, choices: dict[str, bool | None]
+) -> tuple[Configuration, dict[str, float]]:
+    """Time a few training steps in each sensible configuration and return the fastest with all figures.
+
+    The model is copied; its weights, statistics and gradients stay as they are.
+
+    Args:
+        model: The network, on the device of `start`.
+        batch: One real training batch.
+        recipe: For the optimizer.
+        start: Device and threads.
+        choices: ``bf16``, ``channels_last`` and ``compile``: True or False as the user asked, None to measure.
+
+    Returns:
+        The configuration, and images per second of each one tried, by its description.
+    """
+    batch = _short_enough(model, batch, recipe=recipe, configuration=start)
+    best, speeds = start, dict[Configuration, float]()
+    for name, values in _open_choices(start, choices, images=batch.inputs.ndim == 4):
+        plain, *others = [replace(best, **{name: value}) for value in values]
+        best = plain
+        if others:
+            speeds |= _speeds(model, batch, recipe=recipe, candidates=[plain, *others])
+            clear_winners = [other for other in others if speeds[other] > CLEAR_WIN * speeds[plain]]
+            best = max(clear_winners, key=speeds.__getitem__, default=plain)
+    return best, {configuration.describe(): round(speed, 1) for configuration, speed in speeds.items()}
+
+
+def _open_choices(
+    start: Configuration, choices: dict[str, bool | None], *, images: bool
+) -> list[tuple[str, tuple[Any, ...]]]:
+    """List what is measured, one property after the other, the plain value first; a choice of the user stands alone."""
+    on_cuda = torch.device(start.device).type == "cuda"
+    automatic: dict[str, tuple[Any, ...]] = {
+        "channels_last": (False, True) if images else (False,),
+        "bf16": (False, True) if _has_bf16(on_cuda) else (False,),
+        "compile": (False, True) if on_cuda else (False,),
+        "fused_optimizer": (True, False),
+        "threads": (start.threads, 1) if start.threads > 1 and not on_cuda else (start.threads,),
+    }
+    asked = {name: (value,) for name, value in choices.items() if value is not None}
+    return [(name, asked.get(name, values)) for name, values in automatic.items()]
+
+
+def _has_bf16(on_cuda: bool) -> bool:
+    if on_cuda:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    capabilities = torch.cpu.get_capabilities()
+    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+
+
+def _short_enough(model: nn.Module, batch: Batch, *, recipe: Recipe, configuration: Configuration) -> Batch:
+    """Cut a batch down until one step takes no longer than `LONGEST_STEP_SECONDS`: ratios hold for fewer images too."""
+    while len(batch.targets) > SMALLEST_BATCH:
+        step = _Step(model, batch, recipe=recipe, configuration=configuration)
+        if min(step.run(), step.run()) <= LONGEST_STEP_SECONDS:
+            break
+        half = len(batch.targets) // 2
+        batch = replace(batch, inputs=batch.inputs[:half], targets=batch.targets[:half])
+    return batch
+
+
+def _speeds(
+    model: nn.Module, batch: Batch, *, recipe: Recipe, candidates: list[Configuration]
+) -> dict[Configuration, float]:
+    """Return images per second of each candidate, their steps taken in turn so that noise hits all alike."""
+    steps = {candidate: _Step(model, batch, recipe=recipe, configuration=candidate) for candidate in candidates}
+    for step in steps.values():
+        step.run()  # warms up: memory, threads, compilation
+    seconds: dict[Configuration, list[float]] = {candidate: [] for candidate in candidates}
+    deadline = time.perf_counter() + SECONDS_PER_CHOICE
+    while len(seconds[candidates[0]]) < FEWEST_STEPS or time.perf_counter() < deadline:
+        for candidate, step in steps.items():
+            seconds[candidate].append(step.run())
+    return {candidate: len(batch.targets) / statistics.median(times) for candidate, times in seconds.items()}
+
+
+class _Step:
+    """One training step in one configuration, on a copy of the model."""
+
+    def __init__(self, model: nn.Module, batch: Batch, *, recipe: Recipe, configuration: Configuration) -> None:
+        self._configuration, self._batch = configuration, batch
+        network: Any = copy.deepcopy(model).train()
+        self._inputs = batch.inputs
+        if self._inputs.ndim == 4:
+            network = network.to(memory_format=configuration.memory_format)
+            self._inputs = self._inputs.contiguous(memory_format=configuration.memory_format)
+        self._optimizer = build_optimizer(network, recipe=recipe, fused=configuration.fused_optimizer)
+        self._network = torch.compile(network) if configuration.compile else network
+
+    def run(self) -> float:
+        """Take the step and return its seconds."""
+        with thread_count(self._configuration.threads):
+            begin = time.perf_counter()
+            with self._configuration.autocast():
+                outputs = self._network(self._inputs)
+            training_loss(outputs, self._batch).backward()
+            self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+            _synchronize(self._inputs)
+            return time.perf_counter() - begin
+
+
+def _synchronize(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+
+
+@contextmanager
+def thread_count(threads: int) -> Iterator[None]:
+    """Run a block with PyTorch's intra-operation threads set, and set them back after it."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,336 @@
+"""From a few words to a running training: `train` and `resume`, which prepare everything `loop.fit` needs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from striate import models
+from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_seed, load, statistics
+from striate.data.batches import Batch
+from striate.errors import UsageError
+from striate.train import checkpoint as checkpoints
+from striate.train.defaults import choose_model, prepare_splits
+from striate.train.distributed import Processes, process_group, share_text
+from striate.train.finish import finish
+from striate.train.journal import Journal
+from striate.train.loop import fit
+from striate.train.machine import (
+    Configuration,
+    choose_configuration,
+    describe_machine,
+    keep_freed_memory,
+    select_device,
+    thread_count,
+)
+from striate.train.network import ModelSpec, build_network, check_output
+from striate.train.progress import Progress
+from striate.train.recipe import Recipe
+from striate.train.recipes import choose_recipe, get_recipe
+from striate.train.run import MODELS, Run, RunConfig, new_run_folder
+from striate.train.tracking import open_tracker
+from striate.train.training import Training
+
+__all__ = ["resume", "train"]
+
+
+def train(
+    data: Any,
+    *,
+    model: MODELS | None = None,
+    recipe: str | Recipe | None = None,
+    output: str | Path = "runs",
+    experiment: str | None = None,
+    weights: str | Path | None = None,
+    image_size: int | None = None,
+    in_channels: int | None = None,
+    skip_bad: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int | None = None,
+    bf16: bool | None = None,
+    channels_last: bool | None = None,
+    compile: bool | None = None,
+    tracker: str | None = None,
+    progress: Progress | None = None,
+    **overrides: Any,
+) -> Run:
+    """Train a network on images and return its run folder, evaluated and reported.
+
+    Args:
+        data: Anything `striate.data.load` takes: a name, a folder of class folders, a CSV, or ``(images, labels)``.
+        model: Name in `striate.models`, ``package.module:callable``, a callable or a module; None picks by the data.
+        recipe: Name in `RECIPES` or a `Recipe`; None picks by the model and the data.
+        output: Folder in which the run folder is made; nothing in it is ever overwritten.
+        experiment: Name of the run folder; None makes ``DATA-MODEL``.
+        weights: A weights file, or ``imagenet`` for the published ones, to start from.
+        image_size: Side of the network's input in pixels; None picks by the data and the model.
+        in_channels: 1 for grey, 3 for colour; None keeps what the data has.
+        skip_bad: Leave unreadable images out and list them, instead of stopping.
+        seed: Decides the split, the initial weights, the order and the augmentation.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+        threads: CPU threads of PyTorch; None keeps its own choice.
+        bf16: Compute in bfloat16 with float32 weights; None measures.
+        channels_last: Memory layout of images; None measures.
+        compile: Use `torch.compile`; None measures on a GPU and is False on a CPU.
+        tracker: ``tensorboard`` writes its event files into the run folder too.
+        progress: Where to show what happens; None prints to standard error.
+        **overrides: Single values of the recipe and its augmentation, such as ``epochs=5, lr=0.05, cutout=8``.
+
+    Raises:
+        StriateError: one of its kinds, each with what is wrong and what to do.
+
+    Example:
+        ``striate.train("digits", epochs=3).evaluation.top1``
+    """
+    base = get_recipe(recipe) if isinstance(recipe, str) else recipe
+    checked = (base or Recipe()).with_overrides(overrides)  # a wrong key stops here, before any data is read
+    device = select_device(device)
+    choices = {"bf16": bf16, "channels_last": channels_last, "compile": compile}
+    with _session(progress, device=device, threads=threads) as session:
+        data_options = {
+            "val_fraction": checked.val_fraction,
+            "skip_bad": skip_bad,
+            "seed": seed,
+            "in_channels": in_channels,
+        }
+        splits = prepare_splits(data, model=model, image_size=image_size, options=data_options, show=session.show)
+        network, spec, source = _network(model, splits, weights=weights, seed=seed)
+        final = (base or choose_recipe(spec.name, splits)).with_overrides(overrides)
+        final = _fitting_batch(final, splits, asked="batch_size" in overrides or "batch-size" in overrides)
+        preprocessing = _preprocessing(splits, spec, weights=weights)
+        example = _first_batch(splits, preprocessing, final, seed=seed, device=device)
+        is_pretrained = weights is not None or isinstance(model, nn.Module)
+        _initialize(network, final, images=example.inputs.cpu(), seed=seed, pretrained=is_pretrained)
+        network.to(device)
+        check_output(network, example.inputs[:2], spec=spec)
+        start = Configuration(
+            device=device, threads=torch.get_num_threads(), keeps_freed_memory=session.keeps_freed_memory
+        )
+        machine, measured = choose_configuration(network, example, recipe=final, start=start, choices=choices)
+        # Processes that measured for themselves could choose differently, and DDP needs equal layouts.
+        shared = share_text(json.dumps(machine.to_dict()), processes=session.processes)
+        machine = Configuration.from_dict(json.loads(shared))
+        config = RunConfig(
+            model=spec,
+            data=dict(splits.source),
+            class_names=splits.class_names,
+            preprocessing=preprocessing,
+            recipe=final,
+            machine=machine,
+            seed=seed,
+            num_params=sum(parameter.numel() for parameter in network.parameters()),
+            environment=describe_machine(),
+            measured=measured,
+            command=_typed_command(),
+        )
+        folder = session.run_folder(Path(output), experiment or f"{splits.name}-{spec.name}")
+        run = Run(folder, model=source, config=config)
+        if session.processes.is_main:
+            run.save_config()
+        torch.set_num_threads(machine.threads)
+        training = Training(run=run, splits=splits, network=network, processes=session.processes)
+        _announce(training, session.show)
+        return _run_to_the_end(training, session=session, tracker=tracker)
+
+
+def resume(
+    folder: str | Path,
+    *,
+    model: MODELS | None = None,
+    data: Any = None,
+    tracker: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Go on with an interrupted training where it stopped: the same steps as if it never had.
+
+    Args:
+        folder: The run folder.
+        model: Only for a network of your own, see `Run`.
+        data: Only for a run that was trained on arrays: the same arrays.
+        tracker: ``tensorboard`` or None.
+        progress: Where to show what happens; None prints to standard error.
+
+    Raises:
+        ModelError: the folder is no run, or holds no usable checkpoint.
+    """
+    run = Run(folder, model=model)
+    machine = run.config.machine
+    select_device(machine.device)
+    with _session(progress, device=machine.device, threads=machine.threads) as session:
+        splits = run.load_data() if data is None else load(data, **_split_options(run))
+        network = build_network(run.config.model, source=model)
+        _set_dropout(network, run.config.recipe)
+        checkpoint, faults = checkpoints.load_newest(run.folder / "checkpoints")
+        training = Training(run=run, splits=splits, network=network, processes=session.processes)
+        training.restore(checkpoint)
+        for fault in faults:
+            session.show.warning(f"passed over a newer checkpoint: {fault}")
+        journal = Journal(run.folder, enabled=session.processes.is_main)
+        journal.keep(lambda event: not _is_done_again(event, after_epoch=training.epoch))
+        journal.add("resume", epoch=training.epoch, step_in_epoch=training.step_in_epoch)
+        session.show.note(f"resuming {run.folder} after epoch {training.epoch}, step {training.step_in_epoch}")
+        return _run_to_the_end(training, session=session, tracker=tracker)
+
+
+def _is_done_again(event: Mapping[str, Any], *, after_epoch: int) -> bool:
+    return event.get("event") == "evaluation" or (event.get("event") == "epoch" and event["epoch"] > after_epoch)
+
+
+def _network(
+    model: MODELS | None, splits: Splits, *, weights: str | Path | None, seed: int
+) -> tuple[nn.Module, ModelSpec, MODELS | None]:
+    """Build the network and say what it is; its random initial weights depend on the seed alone."""
+    chosen = model if model is not None else choose_model(splits)
+    own = chosen if not isinstance(chosen, str) or ":" in chosen else None
+    if isinstance(chosen, str):
+        name = chosen
+    else:
+        kind = type(chosen) if isinstance(chosen, nn.Module) else chosen
+        name = f"class {getattr(kind, '__name__', 'callable')}"
+    is_images = splits.kind == "images"
+    size = splits.train.images.image_size if is_images else None
+    spec = ModelSpec(
+        name=name,
+        num_classes=len(splits.class_names),
+        in_channels=splits.train.images.channels,
+        image_size=(splits.source["image_size"] or (size[0] if size else None)) if is_images else None,
+    )
+    torch.manual_seed(derive_seed(seed, 0))
+    network = build_network(spec, source=own)
+    if weights is not None:
+        models.load_weights(network, weights, name=spec.name if spec.in_registry else None, new_head=True)
+    return network, spec, own
+
+
+def _initialize(network: nn.Module, recipe: Recipe, *, images: Tensor, seed: int, pretrained: bool) -> None:
+    if recipe.init != "default" and not pretrained:
+        models.initialize(network, recipe.init, seed=seed, images=images)
+    _set_dropout(network, recipe)
+
+
+def _set_dropout(network: nn.Module, recipe: Recipe) -> None:
+    if recipe.dropout is not None:
+        models.set_dropout(network, recipe.dropout)
+
+
+def _split_options(run: Run) -> dict[str, Any]:
+    """The options of `load` that divide arrays as they were divided when the run began."""
+    return {key: value for key, value in run.config.data.items() if key not in ("source", "root")}
+
+
+def _fitting_batch(recipe: Recipe, splits: Splits, *, asked: bool) -> Recipe:
+    """Make a recipe's own batch size fit a small data set; one the user typed is refused when it cannot fit."""
+    samples = len(splits.train)
+    if recipe.batch_size <= samples:
+        return recipe
+    if asked:
+        raise UsageError(
+            f"train: `batch_size` must be at most {samples}, the number of training images, got {recipe.batch_size}. "
+            f"Use --batch-size {max(1, samples // 4)}."
+        )
+    return recipe.with_overrides({"batch_size": max(1, samples // 4)})
+
+
+def _preprocessing(splits: Splits, spec: ModelSpec, *, weights: str | Path | None) -> Preprocessing:
+    """Measure mean and deviation on the training split, or take those that published weights were trained with."""
+    preprocessing = statistics(
+        splits.train, image_size=spec.image_size, resize_size=splits.source["resize_size"] or spec.image_size
+    )
+    if weights is None or not spec.in_registry or not models.info(spec.name).pretrained:
+        return preprocessing
+    published = models.info(spec.name).pretrained[-1]
+    return dataclasses.replace(preprocessing, mean=published.mean, std=published.std)
+
+
+def _first_batch(splits: Splits, preprocessing: Preprocessing, recipe: Recipe, *, seed: int, device: str) -> Batch:
+    batches = Batches(
+        splits.train,
+        batch_size=recipe.batch_size,
+        preprocessing=preprocessing,
+        augmentation=Augmentation(),
+        seed=seed,
+        epoch=0,
+        shuffle=True,
+        device=device,
+    )
+    with contextlib.closing(iter(batches)) as iterator:
+        return next(iterator)
+
+
+def _typed_command() -> str:
+    """Return the command line that started this, or nothing where it was not striate's."""
+    is_command = Path(sys.argv[0]).name in ("striate", "__main__.py")
+    return shlex.join(["striate", *sys.argv[1:]]) if is_command else ""
+
+
+def _announce(training: Training, show: Progress) -> None:
+    """Say before the first step what will happen: data, network, recipe, machine, folder."""
+    config, splits = training.run.config, training.splits
+    parts = (("train", splits.train), ("validation", splits.val), ("test", splits.test))
+    counts = ", ".join(f"{len(part):,} {name}" for name, part in parts if part is not None)
+    spec, recipe = config.model, config.recipe
+    shape = f"{spec.in_channels} x {spec.image_size} x {spec.image_size}" if spec.image_size else "vectors"
+    show.note(f"data     {splits.name}: {counts}; {len(splits.class_names)} classes")
+    show.note(f"model    {spec.name}: {config.num_params:,} parameters, input {shape}")
+    show.note(f"recipe   {recipe.name}: {recipe.summary()}")
+    show.note(f"machine  {config.machine.describe()}{', the fastest of those tried:' if config.measured else ''}")
+    for name, speed in config.measured.items():
+        show.note(f"         {speed:>10,.0f} images/s  {name}")
+    show.note(f"run      {training.run.folder}")
+
+
+def _run_to_the_end(training: Training, *, session: _Session, tracker: str | None) -> Run:
+    """Fit, evaluate, report."""
+    run, is_main = training.run, session.processes.is_main
+    journal = Journal(run.folder, enabled=is_main)
+    tracking = open_tracker(tracker if is_main else None, run.folder / "tensorboard")
+    best = training.best_accuracy if training.best_epoch else None
+    session.show.start(epochs=run.config.recipe.epochs, first_epoch=training.epoch + 1, best=best)
+    try:
+        fit(training, progress=session.show, journal=journal, tracker=tracking)
+    finally:
+        session.show.finish()
+        tracking.close()
+    finish(training, journal=journal, show=session.show)
+    return run
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Session:
+    """What holds for the whole of a call: the processes, the progress display, the process's settings."""
+
+    processes: Processes
+    show: Progress
+    keeps_freed_memory: bool
+
+    def run_folder(self, output: Path, name: str) -> Path:
+        """Create the run folder in the main process and tell the others its name."""
+        if self.processes.world_size == 1:
+            return new_run_folder(output, name)
+        made = str(new_run_folder(output, name)) if self.processes.is_main else ""
+        return Path(share_text(made, processes=self.processes))
+
+
+@contextlib.contextmanager
+def _session(progress: Progress | None, *, device: str, threads: int | None) -> Iterator[_Session]:
+    if threads is not None and threads < 1:
+        raise UsageError(f"train: `threads` must be at least 1, got {threads}.")
+    with (
+        process_group(cuda=torch.device(device).type == "cuda") as processes,
+        thread_count(threads or torch.get_num_threads()),
+    ):
+        show = progress or Progress(quiet=not processes.is_main)
+        if not processes.is_main:
+            show = Progress(quiet=True)
+        yield _Session(processes=processes, show=show, keeps_freed_memory=keep_freed_memory())

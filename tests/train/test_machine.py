@@ -1,0 +1,157 @@
+"""Devices, the stored configuration, and the choice by measurement."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+
+import pytest
+import torch
+from torch import nn
+
+from striate.data.batches import Batch
+from striate.errors import ModelError, ResourceError, UsageError
+from striate.train import machine
+from striate.train.machine import Configuration, choose_configuration, select_device, thread_count
+from striate.train.recipe import Recipe
+
+START = Configuration(device="cpu", threads=1)
+ALL = {"bf16": None, "channels_last": None, "compile": None}
+
+
+def _batch() -> Batch:
+    torch.manual_seed(0)
+    return Batch(torch.randn(4, 1, 6, 6), torch.tensor([0, 1, 0, 1]), None, None, torch.arange(4))
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 2))
+
+
+def test_auto_is_what_is_there():
+    assert select_device("auto") == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert select_device("cpu") == "cpu"
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "xpu"])
+def test_a_device_that_is_not_there(name):
+    with pytest.raises(
+        ResourceError, match=f"`device` '{name}' is not on this machine. Use --device cpu or --device auto"
+    ):
+        select_device(name)
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:x", ""])
+def test_a_device_that_nobody_knows(name):
+    with pytest.raises(UsageError, match="`device` must be auto, cpu, cuda, cuda:N or mps, got"):
+        select_device(name)
+
+
+def test_configuration_there_and_back():
+    configuration = Configuration(device="cuda", channels_last=True, bf16=True, threads=3)
+    assert Configuration.from_dict(configuration.to_dict()) == configuration
+    assert configuration.describe() == "cuda, bf16, channels_last, 3 threads"
+    assert Configuration(compile=True, fused_optimizer=False).describe() == (
+        "cpu, float32, channels_first, compiled, unfused optimizer, 1 thread"
+    )
+
+
+@pytest.mark.parametrize("values", [{}, START.to_dict() | {"tpu": 1}])
+def test_configuration_with_other_keys(values):
+    with pytest.raises(
+        ModelError, match=r"`machine` must have the keys bf16, .*Compare the config.json of another run"
+    ):
+        Configuration.from_dict(values)
+
+
+def test_autocast_is_off_without_bf16():
+    weight = torch.ones(2, 2)
+    with START.autocast():
+        assert (weight @ weight).dtype == torch.float32
+    with dataclasses.replace(START, bf16=True).autocast():
+        assert (weight @ weight).dtype == torch.bfloat16
+
+
+def test_thread_count_is_set_back():
+    before = torch.get_num_threads()
+    with thread_count(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+
+
+def _choose(monkeypatch, speeds, *, choices=ALL, start=START, batch=None):
+    """Choose with a stopwatch that reads `speeds(configuration)` images a second; gives what was tried as well."""
+    tried = []
+
+    class Step:
+        def __init__(self, model, batch, *, recipe, configuration):
+            self._seconds = len(batch.targets) / speeds(configuration)
+            tried.append((configuration, len(batch.targets)))
+
+        def run(self):
+            return self._seconds
+
+    monkeypatch.setattr(machine, "_Step", Step)
+    monkeypatch.setattr(machine, "SECONDS_PER_CHOICE", 0.0)
+    monkeypatch.setattr(machine, "_has_bf16", lambda on_cuda: True)
+    best, measured = choose_configuration(_network(), batch or _batch(), recipe=Recipe(), start=start, choices=choices)
+    return best, measured, tried
+
+
+def test_the_clearly_fastest_wins(monkeypatch):
+    best, measured, _ = _choose(monkeypatch, lambda c: 100 * (1.5 if c.channels_last else 1) * (2 if c.bf16 else 1))
+    assert (best.channels_last, best.bf16) == (True, True)
+    assert measured[best.describe()] == 300.0
+
+
+def test_noise_does_not_choose_the_less_exact(monkeypatch):
+    best, _, _ = _choose(monkeypatch, lambda c: 104 if c.bf16 or c.channels_last else 100)
+    assert (best.channels_last, best.bf16) == (False, False)
+
+
+def test_what_the_user_asks_is_not_measured(monkeypatch):
+    best, _, tried = _choose(
+        monkeypatch, lambda c: 100, choices={"bf16": True, "channels_last": True, "compile": False}
+    )
+    assert (best.bf16, best.channels_last, best.compile) == (True, True, False)
+    assert {(c.bf16, c.channels_last) for c, _ in tried[1:]} == {(True, True)}
+
+
+def test_one_thread_may_be_faster(monkeypatch):
+    best, _, _ = _choose(
+        monkeypatch, lambda c: 200 if c.threads == 1 else 100, start=dataclasses.replace(START, threads=4)
+    )
+    assert best.threads == 1
+
+
+def test_a_slow_network_is_measured_on_fewer_images(monkeypatch):
+    many = Batch(torch.randn(512, 1, 6, 6), torch.zeros(512, dtype=torch.int64), None, None, torch.arange(512))
+    images_a_second = 64 / machine.LONGEST_STEP_SECONDS
+    _, _, tried = _choose(monkeypatch, lambda c: images_a_second, batch=many)
+    assert {count for _, count in tried} == {512, 256, 128, 64}
+    assert tried[-1][1] == 64
+
+
+def test_a_real_measurement_leaves_the_network_alone():
+    network, batch = _network(), _batch()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    best, measured = choose_configuration(
+        network, batch, recipe=Recipe(), start=START, choices={"bf16": False, "channels_last": None, "compile": False}
+    )
+    assert best.describe() in measured
+    assert all(speed > 0 for speed in measured.values())
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_machine_is_described_in_plain_types():
+    import json
+
+    described = json.loads(json.dumps(machine.describe_machine()))
+    assert described["versions"]["torch"] == torch.__version__
+    assert described["cores"] >= 1
+
+
+def test_keep_freed_memory_says_what_it_did():
+    assert machine.keep_freed_memory() is (platform.libc_ver()[0] == "glibc")
