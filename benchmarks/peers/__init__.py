@@ -1,0 +1,1 @@
+"""What striate is compared with."""
