@@ -22,10 +22,10 @@ from striate.errors import (
 if TYPE_CHECKING:
     from striate import data as data
     from striate import models as models
-    from striate.train.start import train as train
     from striate.train import Recipe as Recipe
     from striate.train import Run as Run
     from striate.train import resume as resume
+    from striate.train.start import train as train
 
 __all__ = [
     "DataError",

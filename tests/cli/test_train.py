@@ -172,3 +172,11 @@ def test_odd_terminals(tmp_path):
         assert done.returncode == 0, done.stderr.decode()
         done.stdout.decode("ascii")
         assert b"\x1b" not in done.stdout
+
+
+def test_flags_that_exclude_each_other(cli, tmp_path):
+    both = cli("train", "digits", "--pretrained", "--weights", "mine.pth", "-o", tmp_path)
+    assert (both.code, "exclude each other. Give one of them." in both.err) == (2, True)
+    (tmp_path / "mine.toml").write_text("lr = 0.01\n")
+    two = cli("train", "digits", "--recipe", "small", "--config", tmp_path / "mine.toml", "-o", tmp_path)
+    assert (two.code, 'Write recipe = "small" into the file' in two.err) == (2, True)

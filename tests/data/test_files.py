@@ -38,7 +38,7 @@ def run(tmp_path: Path, make_images: MakeImages) -> Callable[..., Splits]:
             seed=0, skip_bad=False, root=None, class_names=None,
         )  # fmt: skip
         arguments = source | changes
-        return load_files(files, arguments=arguments, cache_dir=tmp_path / "cache", report=None)  # type: ignore[arg-type]
+        return load_files(files, arguments=arguments, largest_size=224, cache_dir=tmp_path / "cache", report=None)  # type: ignore[arg-type]
 
     return load
 
@@ -56,7 +56,7 @@ def test_files_become_splits(run: Callable[..., Splits]):
     ("size", "given", "expected"),
     [
         ((8, 12), {}, (8, 8)),
-        ((300, 400), {}, (224, 224)),
+        ((300, 400), {}, (224, 256)),
         ((8, 12), {"image_size": 5}, (5, 5)),
         ((80, 80), {"image_size": 70}, (70, 80)),
         ((8, 12), {"resize_size": 6}, (6, 6)),

@@ -5,27 +5,29 @@ from __future__ import annotations
 import io
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import striate
-from striate.errors import ModelError
+from striate.errors import ModelError, UsageError
 from striate.train import Progress
 from striate.train.defaults import choose_model, prepare_splits
 
 
 def _splits(name, *, size=None, kind="images"):
-    return SimpleNamespace(name=name, kind=kind, train=SimpleNamespace(images=SimpleNamespace(image_size=size)))
+    return SimpleNamespace(name=name, kind=kind, image_size=size)
 
 
 @pytest.mark.parametrize(
     ("data", "size", "expected"),
     [
-        ("digits", (8, 8), "cnn_cifar"),
-        ("mnist", (28, 28), "lenet5"),
-        ("cifar10", (32, 32), "resnet20"),
-        ("glyphs", (12, 16), "cnn_cifar"),
-        ("icons", (64, 64), "resnet20"),
-        ("photos", (128, 128), "resnet18"),
+        ("digits", 8, "cnn_cifar"),
+        ("mnist", 28, "lenet5"),
+        ("cifar10", 32, "resnet20"),
+        ("glyphs", 12, "cnn_cifar"),
+        ("icons", 64, "resnet20"),
+        ("photos", 128, "resnet18"),
         ("photos", None, "resnet18"),
     ],
 )
@@ -63,9 +65,23 @@ def test_a_folder_called_like_a_data_set_does_not_change_its_size(tmp_path, monk
     assert _prepare("digits").train.images.image_size == (8, 8)
 
 
+def test_small_pictures_of_a_folder_stay_small(image_folder):
+    sides = []
+    for path in image_folder.rglob("*.png"):
+        with Image.open(path) as image:
+            sides.append(min(image.size))
+    splits = _prepare(image_folder)
+    assert splits.image_size == int(np.median(sides))
+    assert choose_model(splits) == "resnet20"
+
+
 def test_splits_are_taken_as_they_are():
     splits = striate.data.load("digits")
     assert _prepare(splits) is splits
+    with pytest.raises(
+        UsageError, match=r"`image_size` must be left out for data that is loaded already, got 16\. Give"
+    ):
+        _prepare(splits, image_size=16)
 
 
 def test_what_was_left_out_is_said(tmp_path, image_folder):

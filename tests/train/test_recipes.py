@@ -34,21 +34,20 @@ def test_an_unknown_name():
 
 
 def _splits(name, *, size, kind="images"):
-    images = SimpleNamespace(image_size=size)
-    return SimpleNamespace(name=name, kind=kind, train=SimpleNamespace(images=images))
+    return SimpleNamespace(name=name, kind=kind, image_size=size)
 
 
 @pytest.mark.parametrize(
     ("model", "data", "size", "expected"),
     [
-        ("lenet5", "mnist", (28, 28), "lenet5-mnist"),
-        ("mlp_mnist", "mnist", (28, 28), "mlp-mnist"),
-        ("resnet20", "mnist", (28, 28), "small"),
-        ("cnn_cifar", "digits", (8, 8), "small"),
-        ("resnet18", "glyphs", (16, 12), "small"),
-        ("resnet20", "cifar10", (32, 32), "cifar"),
+        ("lenet5", "mnist", 28, "lenet5-mnist"),
+        ("mlp_mnist", "mnist", 28, "mlp-mnist"),
+        ("resnet20", "mnist", 28, "small"),
+        ("cnn_cifar", "digits", 8, "small"),
+        ("resnet18", "glyphs", 12, "small"),
+        ("resnet20", "cifar10", 32, "cifar"),
         ("resnet18", "photos", None, "photographs"),
-        ("resnet18", "photos", (128, 128), "photographs"),
+        ("resnet18", "photos", 128, "photographs"),
     ],
 )
 def test_choice(model, data, size, expected):
@@ -62,5 +61,5 @@ def test_choice_for_vectors():
 def test_characters_are_never_mirrored():
     for data in ("digits", "mnist", "fashion-mnist"):
         for model in ("lenet5", "mlp_mnist", "resnet20"):
-            recipe = choose_recipe(model, _splits(data, size=(28, 28)))
+            recipe = choose_recipe(model, _splits(data, size=28))
             assert recipe.augmentation.horizontal_flip is None

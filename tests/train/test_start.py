@@ -218,3 +218,11 @@ def test_a_real_measurement_is_written_down(tmp_path, quiet, monkeypatch):
     run = striate.train("iris", epochs=1, batch_size=16, threads=1, output=tmp_path, progress=quiet)
     measured = json.loads((run.folder / "config.json").read_text())["measured"]
     assert run.config.machine.describe() in measured
+
+
+def test_resume_notices_other_data(tmp_path, fast, quiet):
+    images = np.random.default_rng(0).integers(0, 256, size=(60, 8, 8), dtype=np.uint8)
+    labels = np.arange(60) % 2
+    run = striate.train((images, labels), output=tmp_path, progress=quiet, **{**fast, "batch_size": 8})
+    with pytest.raises(DataError, match=r"the data must be what the run began with, .* got \d+\. Put back"):
+        resume(run.folder, data=(images[:50], labels[:50]), progress=quiet)

@@ -153,14 +153,22 @@ def command(
     overrides |= _assignments(set_ or [])
 
     # Everything typed is checked before PyTorch is imported: a wrong flag is answered at once.
+    from striate.errors import UsageError
     from striate.train.progress import Progress
     from striate.train.recipe import Recipe
     from striate.train.recipes import get_recipe
     from striate.train.settings import named_by_file, read_settings
 
     settings = read_settings(config) if config else {}
+    if pretrained and weights not in (None, "imagenet"):
+        raise UsageError(f"train: `--pretrained` and `--weights {weights}` exclude each other. Give one of them.")
     if recipe is not None:
         get_recipe(recipe)
+        if "recipe" in settings:
+            raise UsageError(
+                f"train: `--recipe` and the recipe in `--config {config}` exclude each other. "
+                f'Write recipe = "{recipe}" into the file, or leave one of them out.'
+            )
     Recipe().with_overrides(overrides)
 
     from striate.train import train

@@ -20,7 +20,6 @@ __all__ = ["FileList", "SplitName", "load_files"]
 
 SplitName = Literal["train", "val", "test"]
 
-_DEFAULT_IMAGE_SIZE = 224
 # Headers of this many files, evenly spread, decide the size of images where the user has not.
 _PROBED = 64
 _LISTED = 10
@@ -52,13 +51,19 @@ class FileList:
 
 
 def load_files(
-    files: FileList, *, arguments: Source, cache_dir: Path, report: Callable[[int, int], None] | None
+    files: FileList,
+    *,
+    arguments: Source,
+    largest_size: int,
+    cache_dir: Path,
+    report: Callable[[int, int], None] | None,
 ) -> Splits:
     """Decode every file once, and divide them.
 
     Args:
         files: The files.
         arguments: The arguments of `load`; sizes that were left out are filled in.
+        largest_size: What an image size that was left out is at most, in pixels.
         cache_dir: Where decoded images are kept.
         report: Called with the files decoded and the files there are.
 
@@ -67,11 +72,11 @@ def load_files(
         ResourceError: The cache cannot be written.
     """
     absolute = [files.root / path for path in files.paths]
-    arguments = _fill_in_sizes(arguments, absolute)
+    arguments = _fill_in_sizes(arguments, absolute, largest_size=largest_size)
     store, bad = cached_store(
         absolute,
         mode="L" if arguments["in_channels"] == 1 else "RGB",
-        resize_size=arguments["resize_size"] or _DEFAULT_IMAGE_SIZE,
+        resize_size=arguments["resize_size"] or largest_size,
         cache_dir=cache_dir,
         report=report,
     )
@@ -117,25 +122,27 @@ def _unreadable(files: FileList, skipped: Sequence[tuple[str, str]]) -> DataErro
     )
 
 
-def _fill_in_sizes(arguments: Source, paths: list[Path]) -> Source:
+def _fill_in_sizes(arguments: Source, paths: list[Path], *, largest_size: int) -> Source:
     """Choose sizes where the user has not, so that the same ones are used when the data is loaded again."""
     image_size = arguments["image_size"]
     resize_size = arguments["resize_size"]
     if image_size is None:
-        image_size = min(resize_size or _DEFAULT_IMAGE_SIZE, _median_short_side(paths))
-        # Nothing is asked for: the images are kept as they are, without the margin of `default_resize_size`.
-        resize_size = resize_size or image_size
+        typical = _median_short_side(paths) or largest_size
+        image_size = min(resize_size or largest_size, typical)
+        if typical <= largest_size:
+            # The images are kept as they are, without the margin of `default_resize_size`.
+            resize_size = resize_size or image_size
     filled = arguments.copy()
     filled["image_size"] = image_size
     filled["resize_size"] = resize_size or default_resize_size(image_size)
     return filled
 
 
-def _median_short_side(paths: list[Path]) -> int:
+def _median_short_side(paths: list[Path]) -> int | None:
     sides = []
     for row in np.linspace(0, len(paths) - 1, num=min(_PROBED, len(paths))).round().astype(int):
         try:
             sides.append(min(probe(paths[row])))
         except ImageError:
             continue  # decoding will name it, with all other unreadable files
-    return int(np.median(sides)) if sides else _DEFAULT_IMAGE_SIZE
+    return int(np.median(sides)) if sides else None

@@ -42,6 +42,7 @@ def load(
     download: bool = True,
     report: Callable[[int, int], None] | None = None,
     resize_size: int | None = None,
+    largest_size: int = 224,
     class_names: Sequence[str] | None = None,
 ) -> Splits:
     """Load a data set and divide it into training, validation and test data.
@@ -50,8 +51,8 @@ def load(
 
     Args:
         source: A name of `NAMES`, a folder of class folders, a CSV file of path,label, or ``(images, labels)``.
-        image_size: Side of the square that the network will see, in pixels; None for what the images have (at most
-            224 for a folder).
+        image_size: Side of the square that the network will see, in pixels; None for what the images have (for files,
+            the median short side, at most `largest_size`).
         in_channels: 1 for grey, 3 for RGB; None for what the images have (RGB for a folder).
         val_fraction: Share of the training data for validation, 0 for none.
         test_fraction: Share of the training data for test, 0 for none.
@@ -62,6 +63,7 @@ def load(
         download: Whether the network may be used.
         report: Called with how much is done and how much there is: files decoded, or bytes received.
         resize_size: Short side that files are stored with, in pixels; `default_resize_size` by default.
+        largest_size: See `image_size`.
         class_names: The classes of a trained network, to evaluate it: labels are numbered as there, classes may be
             missing, and no part is split off.
 
@@ -99,7 +101,7 @@ def load(
     path = Path(source).expanduser()
     files = _list_files(path, given=arguments["source"], class_names=arguments["class_names"])
     arguments["source"] = str(path.absolute())
-    return load_files(files, arguments=arguments, cache_dir=cache, report=report)
+    return load_files(files, arguments=arguments, largest_size=largest_size, cache_dir=cache, report=report)
 
 
 def _check_arguments(*, image_size: int | None, resize_size: int | None, in_channels: int | None) -> None:

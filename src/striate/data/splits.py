@@ -109,6 +109,14 @@ class Splits:
     skipped: tuple[tuple[str, str], ...] = ()
     ignored: int = 0
 
+    @property
+    def image_size(self) -> int | None:
+        """Side in pixels of the network's input that the images were loaded for; None for vectors."""
+        if self.kind == "vectors":
+            return None
+        size = self.train.images.image_size
+        return self.source["image_size"] or (None if size is None else min(size))
+
     def pick(self, split: str | None = None) -> Dataset:
         """Choose the part to evaluate on.
 

@@ -51,7 +51,8 @@ def save(folder: Path, checkpoint: Checkpoint, *, step: int) -> Path:
         write_json(temporary / "state.json", {"format": FORMAT, "param_groups": groups, **checkpoint.state})
         checksums = {file.name: sha256(file) for file in sorted(temporary.iterdir())}
         write_json(temporary / "manifest.json", checksums)
-    for old in sorted(folder.glob("step-*"))[:-KEPT]:
+    left_by_kills = folder.glob(".step-*.tmp")
+    for old in [*sorted(folder.glob("step-*"))[:-KEPT], *left_by_kills]:
         shutil.rmtree(old, ignore_errors=True)
     return target
 

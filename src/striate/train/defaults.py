@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from striate import models
 from striate.data import Splits, load
-from striate.data.named import NAMES
-from striate.errors import ModelError
+from striate.errors import ModelError, UsageError
 from striate.train.progress import Progress
 
 __all__ = ["choose_model", "prepare_splits"]
@@ -25,7 +23,7 @@ MODEL_BY_DATA = {
 """Networks for the named data sets."""
 
 PHOTOGRAPH_SIZE = 128
-"""Side in pixels to which a folder's images are brought: a compromise between detail and the speed of a CPU."""
+"""Side in pixels to which larger images of a folder are brought: a compromise between detail and the speed of a CPU."""
 
 
 def choose_model(splits: Splits) -> str:
@@ -37,10 +35,10 @@ def choose_model(splits: Splits) -> str:
             "train: `model` must be given for vectors: striate's own MLPs have fixed inputs (mlp_iris, mlp_boston). "
             "Pass your nn.Module, or package.module:callable."
         )
-    size = splits.train.images.image_size
-    if size is not None and max(size) <= 16:
+    size = splits.image_size or PHOTOGRAPH_SIZE
+    if size <= 16:
         return "cnn_cifar"
-    return "resnet20" if size is not None and max(size) <= 64 else "resnet18"
+    return "resnet20" if size <= 64 else "resnet18"
 
 
 def prepare_splits(
@@ -57,40 +55,34 @@ def prepare_splits(
     """
     arguments = {key: value for key, value in options.items() if value is not None}
     if isinstance(data, Splits):
+        if image_size is not None:
+            raise UsageError(
+                f"train: `image_size` must be left out for data that is loaded already, got {image_size}. "
+                "Give it to striate.data.load."
+            )
         return data
     info = models.info(model) if isinstance(model, str) and ":" not in model else None
-    is_named = isinstance(data, str) and data.lower() in NAMES  # even where a folder here is called the same
-    if image_size is None and not is_named and isinstance(data, str | Path) and Path(data).exists():
-        image_size = _photograph_size(info)
-    splits = load(data, image_size=image_size, report=_Report(show), **arguments)
+    splits = load(data, image_size=image_size, largest_size=PHOTOGRAPH_SIZE, report=_Report(show), **arguments)
     for name, reason in splits.skipped[:10]:
         show.warning(f"left out {name}: {reason}")
     if image_size is not None or info is None or splits.kind == "vectors":
         return splits
-    size = splits.train.images.image_size
-    needs = _needed_size(info, size)
+    needs = _needed_size(info, splits.image_size)
     return splits if needs is None else load(data, image_size=needs, **arguments)
 
 
-def _photograph_size(info: models.ModelInfo | None) -> int:
-    if info is None or len(info.input_size) != 3:
-        return PHOTOGRAPH_SIZE
-    return min(PHOTOGRAPH_SIZE, info.input_size[1]) if not _is_fixed(info) else info.input_size[1]
-
-
-def _needed_size(info: models.ModelInfo, size: tuple[int, int] | None) -> int | None:
+def _needed_size(info: models.ModelInfo, size: int | None) -> int | None:
     """Return the size to resize to where a network cannot take the images as they are."""
-    if size is None or len(info.input_size) != 3:
+    if size is None or info.image_size is None or info.min_image_size is None:
         return None
-    smallest = info.min_image_size or 1
-    if size[0] != size[1] or min(size) < smallest or (_is_fixed(info) and size[0] != info.input_size[1]):
-        return info.input_size[1]
+    if size < info.min_image_size or (_is_fixed(info) and size != info.image_size):
+        return info.image_size
     return None
 
 
 def _is_fixed(info: models.ModelInfo) -> bool:
     """Whether the network exists for one image size only."""
-    return info.min_image_size == info.input_size[1]
+    return info.min_image_size == info.image_size
 
 
 class _Report:

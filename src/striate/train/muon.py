@@ -89,6 +89,6 @@ class Muon(torch.optim.Optimizer):
             matrix = direction.reshape(len(direction), -1)
             scale = max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
             if group["normalize"]:
-                parameter.mul_(len(parameter) ** 0.5 / parameter.norm())
+                parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp(min=1e-12))
             direction = scale * orthogonalize(matrix).reshape(parameter.shape)
         parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(direction, alpha=-group["lr"])

@@ -84,7 +84,7 @@ def _import_callable(path: str) -> Callable[..., nn.Module]:
         sys.path.insert(0, "")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except Exception as error:
+    except Exception as error:  # the network may be the user's own code, and raise what it likes
         raise ModelError(
             f"model: `{path}` cannot be imported ({type(error).__name__}: {error}). Write package.module:callable, "
             "importable from the folder you are in."
@@ -120,7 +120,7 @@ def check_output(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) 
     try:
         with torch.no_grad():
             output = network(example)
-    except (RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ModelError(
             f"model: `{spec.name}` cannot take images of shape {tuple(example.shape[1:])} ({reason}). "

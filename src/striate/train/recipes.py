@@ -121,7 +121,7 @@ _OWN = {
     ("airbench94", "cifar10"): "cifar-fast",
     ("airbench94", "cifar100"): "cifar-fast",
 }
-_MIRRORED_DIGITS = ("digits", "mnist", "fashion-mnist")
+_CHARACTERS = ("digits", "mnist", "fashion-mnist")
 
 
 def get_recipe(name: str) -> Recipe:
@@ -148,9 +148,9 @@ def choose_recipe(model_name: str, splits: Splits) -> Recipe:
         return RECIPES[own]
     if splits.kind == "vectors":
         return RECIPES["vectors"]
-    size = splits.train.images.image_size
-    if splits.name in _MIRRORED_DIGITS or (size is not None and max(size) <= 16):
+    size = splits.image_size or 224
+    if splits.name in _CHARACTERS or size <= 16:
         return RECIPES["small"]  # characters must not be mirrored
-    if size is not None and max(size) <= 64:
+    if size <= 64:
         return RECIPES["cifar"]
     return RECIPES["photographs"]

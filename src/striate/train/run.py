@@ -40,6 +40,8 @@ class RunConfig:
     recipe: Recipe
     machine: Configuration
     seed: int
+    num_train: int
+    """Samples of the training split, so that a resumed run notices other data."""
     num_params: int
     environment: dict[str, Any]
     """Processor and versions, for the reader of a figure; nothing is decided by it."""
@@ -58,6 +60,7 @@ class RunConfig:
             "recipe": self.recipe.to_dict(),
             "machine": self.machine.to_dict(),
             "seed": self.seed,
+            "num_train": self.num_train,
             "num_params": self.num_params,
             "environment": self.environment,
             "measured": self.measured,
@@ -85,6 +88,7 @@ class RunConfig:
                 recipe=Recipe.from_dict(values["recipe"]),
                 machine=Configuration.from_dict(values["machine"]),
                 seed=int(values["seed"]),
+                num_train=int(values["num_train"]),
                 num_params=int(values["num_params"]),
                 environment=dict(values.get("environment", {})),
                 measured=dict(values.get("measured", {})),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from striate import models
 from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_seed, load, statistics
 from striate.data.batches import Batch
-from striate.errors import UsageError
+from striate.errors import DataError, UsageError
 from striate.train import checkpoint as checkpoints
 from striate.train.defaults import choose_model, prepare_splits
 from striate.train.distributed import Processes, process_group, share_text
@@ -129,6 +129,7 @@ def train(
             recipe=final,
             machine=machine,
             seed=seed,
+            num_train=len(splits.train),
             num_params=sum(parameter.numel() for parameter in network.parameters()),
             environment=describe_machine(),
             measured=measured,
@@ -172,6 +173,11 @@ def resume(
         network = build_network(run.config.model, source=model)
         _set_dropout(network, run.config.recipe)
         checkpoint, faults = checkpoints.load_newest(run.folder / "checkpoints")
+        if len(splits.train) != run.config.num_train:
+            raise DataError(
+                f"resume: the data must be what the run began with, {run.config.num_train:,} training samples, "
+                f"got {len(splits.train):,}. Put back what was added or removed, or start again with `striate train`."
+            )
         training = Training(run=run, splits=splits, network=network, processes=session.processes)
         training.restore(checkpoint)
         for fault in faults:
@@ -198,13 +204,11 @@ def _network(
     else:
         kind = type(chosen) if isinstance(chosen, nn.Module) else chosen
         name = f"class {getattr(kind, '__name__', 'callable')}"
-    is_images = splits.kind == "images"
-    size = splits.train.images.image_size if is_images else None
     spec = ModelSpec(
         name=name,
         num_classes=len(splits.class_names),
         in_channels=splits.train.images.channels,
-        image_size=(splits.source["image_size"] or (size[0] if size else None)) if is_images else None,
+        image_size=splits.image_size,
     )
     torch.manual_seed(derive_seed(seed, 0))
     network = build_network(spec, source=own)
