@@ -11,4 +11,4 @@ def test_every_paper_is_used_and_has_a_link() -> None:
     known = {value.title for value in vars(papers).values() if isinstance(value, Paper)}
     used = {models.info(name).paper for name in models.list()}
     assert {paper.title for paper in used} == known
-    assert all(paper.url.startswith("https://") and 1986 <= paper.year <= 2018 for paper in used)
+    assert all(paper.url.startswith("https://") and 1986 <= paper.year <= 2024 for paper in used)
