@@ -44,7 +44,7 @@ _RECIPES = (
     ),
     Recipe(
         name="cnn-cifar",
-        epochs=20,
+        epochs=24,
         batch_size=256,
         opt="muon",
         lr=0.05,

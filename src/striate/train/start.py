@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import shlex
 import sys
@@ -13,14 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from striate import models
-from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_seed, load, statistics
-from striate.data.batches import Batch
+from striate.data import load
 from striate.errors import DataError, UsageError
 from striate.train import checkpoint as checkpoints
-from striate.train.defaults import choose_model, prepare_splits
+from striate.train import prepare
+from striate.train.defaults import prepare_splits
 from striate.train.distributed import Processes, process_group, share_text
 from striate.train.finish import finish
 from striate.train.journal import Journal
@@ -33,7 +31,7 @@ from striate.train.machine import (
     select_device,
     thread_count,
 )
-from striate.train.network import ModelSpec, build_network, check_output
+from striate.train.network import build_network, check_output
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe
 from striate.train.recipes import choose_recipe, get_recipe
@@ -105,13 +103,13 @@ def train(
             "in_channels": in_channels,
         }
         splits = prepare_splits(data, model=model, image_size=image_size, options=data_options, show=session.show)
-        network, spec, source = _network(model, splits, weights=weights, seed=seed)
+        network, spec, source = prepare.build(model, splits, weights=weights, seed=seed)
         final = (base or choose_recipe(spec.name, splits)).with_overrides(overrides)
-        final = _fitting_batch(final, splits, asked="batch_size" in overrides or "batch-size" in overrides)
-        preprocessing = _preprocessing(splits, spec, weights=weights)
-        example = _first_batch(splits, preprocessing, final, seed=seed, device=device)
+        final = prepare.fitting_batch(final, splits, asked="batch_size" in overrides or "batch-size" in overrides)
+        preprocessing = prepare.measure_preprocessing(splits, spec, weights=weights)
+        example = prepare.first_batch(splits, preprocessing, final, seed=seed, device=device)
         is_pretrained = weights is not None or isinstance(model, nn.Module)
-        _initialize(network, final, images=example.inputs.cpu(), seed=seed, pretrained=is_pretrained)
+        prepare.initialize(network, final, images=example.inputs.cpu(), seed=seed, pretrained=is_pretrained)
         network.to(device)
         check_output(network, example.inputs[:2], spec=spec)
         start = Configuration(
@@ -171,7 +169,7 @@ def resume(
     with _session(progress, device=machine.device, threads=machine.threads) as session:
         splits = run.load_data() if data is None else load(data, **_split_options(run))
         network = build_network(run.config.model, source=model)
-        _set_dropout(network, run.config.recipe)
+        prepare.set_dropout(network, run.config.recipe)
         checkpoint, faults = checkpoints.load_newest(run.folder / "checkpoints")
         if len(splits.train) != run.config.num_train:
             raise DataError(
@@ -193,83 +191,9 @@ def _is_done_again(event: Mapping[str, Any], *, after_epoch: int) -> bool:
     return event.get("event") == "evaluation" or (event.get("event") == "epoch" and event["epoch"] > after_epoch)
 
 
-def _network(
-    model: MODELS | None, splits: Splits, *, weights: str | Path | None, seed: int
-) -> tuple[nn.Module, ModelSpec, MODELS | None]:
-    """Build the network and say what it is; its random initial weights depend on the seed alone."""
-    chosen = model if model is not None else choose_model(splits)
-    own = chosen if not isinstance(chosen, str) or ":" in chosen else None
-    if isinstance(chosen, str):
-        name = chosen
-    else:
-        kind = type(chosen) if isinstance(chosen, nn.Module) else chosen
-        name = f"class {getattr(kind, '__name__', 'callable')}"
-    spec = ModelSpec(
-        name=name,
-        num_classes=len(splits.class_names),
-        in_channels=splits.train.images.channels,
-        image_size=splits.image_size,
-    )
-    torch.manual_seed(derive_seed(seed, 0))
-    network = build_network(spec, source=own)
-    if weights is not None:
-        models.load_weights(network, weights, name=spec.name if spec.in_registry else None, new_head=True)
-    return network, spec, own
-
-
-def _initialize(network: nn.Module, recipe: Recipe, *, images: Tensor, seed: int, pretrained: bool) -> None:
-    if recipe.init != "default" and not pretrained:
-        models.initialize(network, recipe.init, seed=seed, images=images)
-    _set_dropout(network, recipe)
-
-
-def _set_dropout(network: nn.Module, recipe: Recipe) -> None:
-    if recipe.dropout is not None:
-        models.set_dropout(network, recipe.dropout)
-
-
 def _split_options(run: Run) -> dict[str, Any]:
     """The options of `load` that divide arrays as they were divided when the run began."""
     return {key: value for key, value in run.config.data.items() if key not in ("source", "root")}
-
-
-def _fitting_batch(recipe: Recipe, splits: Splits, *, asked: bool) -> Recipe:
-    """Make a recipe's own batch size fit a small data set; one the user typed is refused when it cannot fit."""
-    samples = len(splits.train)
-    if recipe.batch_size <= samples:
-        return recipe
-    if asked:
-        raise UsageError(
-            f"train: `batch_size` must be at most {samples}, the number of training images, got {recipe.batch_size}. "
-            f"Use --batch-size {max(1, samples // 4)}."
-        )
-    return recipe.with_overrides({"batch_size": max(1, samples // 4)})
-
-
-def _preprocessing(splits: Splits, spec: ModelSpec, *, weights: str | Path | None) -> Preprocessing:
-    """Measure mean and deviation on the training split, or take those that published weights were trained with."""
-    preprocessing = statistics(
-        splits.train, image_size=spec.image_size, resize_size=splits.source["resize_size"] or spec.image_size
-    )
-    if weights is None or not spec.in_registry or not models.info(spec.name).pretrained:
-        return preprocessing
-    published = models.info(spec.name).pretrained[-1]
-    return dataclasses.replace(preprocessing, mean=published.mean, std=published.std)
-
-
-def _first_batch(splits: Splits, preprocessing: Preprocessing, recipe: Recipe, *, seed: int, device: str) -> Batch:
-    batches = Batches(
-        splits.train,
-        batch_size=recipe.batch_size,
-        preprocessing=preprocessing,
-        augmentation=Augmentation(),
-        seed=seed,
-        epoch=0,
-        shuffle=True,
-        device=device,
-    )
-    with contextlib.closing(iter(batches)) as iterator:
-        return next(iterator)
 
 
 def _typed_command() -> str:

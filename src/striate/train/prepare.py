@@ -1,0 +1,106 @@
+"""What a training needs before its first step: the network with its first weights, the batch, the preprocessing."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from striate import models
+from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_seed, statistics
+from striate.data.batches import Batch
+from striate.errors import UsageError
+from striate.train.defaults import choose_model
+from striate.train.network import ModelSpec, build_network
+from striate.train.recipe import Recipe
+from striate.train.run import MODELS
+
+__all__ = ["build", "first_batch", "fitting_batch", "initialize", "measure_preprocessing", "set_dropout"]
+
+
+def build(
+    model: MODELS | None, splits: Splits, *, weights: str | Path | None, seed: int
+) -> tuple[nn.Module, ModelSpec, MODELS | None]:
+    """Build the network and say what it is; its random initial weights depend on the seed alone."""
+    chosen = model if model is not None else choose_model(splits)
+    own = chosen if not isinstance(chosen, str) or ":" in chosen else None
+    if isinstance(chosen, str):
+        name = chosen
+    else:
+        kind = type(chosen) if isinstance(chosen, nn.Module) else chosen
+        name = f"class {getattr(kind, '__name__', 'callable')}"
+    spec = ModelSpec(
+        name=name,
+        num_classes=len(splits.class_names),
+        in_channels=splits.train.images.channels,
+        image_size=splits.image_size,
+    )
+    torch.manual_seed(derive_seed(seed, 0))
+    network = build_network(spec, source=own)
+    if weights is not None:
+        models.load_weights(network, weights, name=spec.name if spec.in_registry else None, new_head=True)
+    return network, spec, own
+
+
+def initialize(network: nn.Module, recipe: Recipe, *, images: Tensor, seed: int, pretrained: bool) -> None:
+    """Give a fresh network the recipe's starting weights, and any network its dropout.
+
+    Args:
+        network: Changed in place, on the CPU.
+        recipe: Names the scheme and the dropout.
+        images: Normalised images (N, C, H, W) for schemes that look at them.
+        seed: Of the run.
+        pretrained: The weights are to be kept.
+    """
+    if recipe.init != "default" and not pretrained:
+        models.initialize(network, recipe.init, seed=seed, images=images)
+    set_dropout(network, recipe)
+
+
+def set_dropout(network: nn.Module, recipe: Recipe) -> None:
+    """Set every dropout layer to what the recipe says, if it says so."""
+    if recipe.dropout is not None:
+        models.set_dropout(network, recipe.dropout)
+
+
+def fitting_batch(recipe: Recipe, splits: Splits, *, asked: bool) -> Recipe:
+    """Make a recipe's own batch size fit a small data set; one the user typed is refused when it cannot fit."""
+    samples = len(splits.train)
+    if recipe.batch_size <= samples:
+        return recipe
+    if asked:
+        raise UsageError(
+            f"train: `batch_size` must be at most {samples}, the number of training images, got {recipe.batch_size}. "
+            f"Use --batch-size {max(1, samples // 4)}."
+        )
+    return recipe.with_overrides({"batch_size": max(1, samples // 4)})
+
+
+def measure_preprocessing(splits: Splits, spec: ModelSpec, *, weights: str | Path | None) -> Preprocessing:
+    """Measure mean and deviation on the training split, or take those that published weights were trained with."""
+    preprocessing = statistics(
+        splits.train, image_size=spec.image_size, resize_size=splits.source["resize_size"] or spec.image_size
+    )
+    if weights is None or not spec.in_registry or not models.info(spec.name).pretrained:
+        return preprocessing
+    published = models.info(spec.name).pretrained[-1]
+    return dataclasses.replace(preprocessing, mean=published.mean, std=published.std)
+
+
+def first_batch(splits: Splits, preprocessing: Preprocessing, recipe: Recipe, *, seed: int, device: str) -> Batch:
+    """Return the first batch of the run without augmentation: an example for checks and measurements."""
+    batches = Batches(
+        splits.train,
+        batch_size=recipe.batch_size,
+        preprocessing=preprocessing,
+        augmentation=Augmentation(),
+        seed=seed,
+        epoch=0,
+        shuffle=True,
+        device=device,
+    )
+    with contextlib.closing(iter(batches)) as iterator:
+        return next(iterator)
