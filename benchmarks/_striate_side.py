@@ -102,6 +102,7 @@ class Rounds:
             recipe=recipe,
             machine=machine,
             seed=0,
+            num_train=len(splits.train),
             num_params=sum(parameter.numel() for parameter in network.parameters()),
             environment=describe_machine(),
             measured=measured,
