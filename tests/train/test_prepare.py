@@ -80,6 +80,11 @@ def test_initialisation_by_name_and_what_is_pretrained_stays():
     assert not torch.equal(network.whitening.weight, before)
 
 
+def test_normalisation_is_found():
+    assert prepare.has_normalization(models.create("resnet20"))
+    assert not prepare.has_normalization(models.create("cnn_cifar"))
+
+
 def test_dropout_of_the_recipe():
     network = models.create("mlp_mnist")
     prepare.set_dropout(network, Recipe(dropout=0.25))

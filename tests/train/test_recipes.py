@@ -54,6 +54,13 @@ def test_choice(model, data, size, expected):
     assert choose_recipe(model, _splits(data, size=size)).name == expected
 
 
+def test_networks_without_normalisation_learn_at_lower_rates():
+    plain = choose_recipe("mine", _splits("photos", size=32), has_normalization=False)
+    assert (plain.name, plain.clip_grad) == ("cifar-plain", 1.0)
+    assert plain.lr < RECIPES["cifar"].lr
+    assert choose_recipe("mine", _splits("photos", size=128), has_normalization=False).name == "photographs-plain"
+
+
 def test_choice_for_vectors():
     assert choose_recipe("mlp_iris", _splits("iris", size=None, kind="vectors")).name == "vectors"
 

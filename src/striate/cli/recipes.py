@@ -27,4 +27,4 @@ def command(
         typer.echo(to_toml(get_recipe(name)), nl=False)
     else:
         for recipe in RECIPES.values():
-            typer.echo(f"{recipe.name:<16}{recipe.summary()}")
+            typer.echo(f"{recipe.name:<19}{recipe.summary()}")

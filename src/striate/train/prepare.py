@@ -18,7 +18,17 @@ from striate.train.network import ModelSpec, build_network
 from striate.train.recipe import Recipe
 from striate.train.run import MODELS
 
-__all__ = ["build", "first_batch", "fitting_batch", "initialize", "measure_preprocessing", "set_dropout"]
+__all__ = [
+    "build",
+    "first_batch",
+    "fitting_batch",
+    "has_normalization",
+    "initialize",
+    "measure_preprocessing",
+    "set_dropout",
+]
+
+NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def build(
@@ -58,6 +68,11 @@ def initialize(network: nn.Module, recipe: Recipe, *, images: Tensor, seed: int,
     if recipe.init != "default" and not pretrained:
         models.initialize(network, recipe.init, seed=seed, images=images)
     set_dropout(network, recipe)
+
+
+def has_normalization(network: nn.Module) -> bool:
+    """Whether a network has batch, group or layer normalisation."""
+    return any(isinstance(module, NORMALIZATIONS) for module in network.modules())
 
 
 def set_dropout(network: nn.Module, recipe: Recipe) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,8 +15,15 @@ if TYPE_CHECKING:
 
 __all__ = ["RECIPES", "choose_recipe", "get_recipe"]
 
-_RECIPES = (
-    Recipe(name="small", epochs=30, batch_size=32, lr=0.05, weight_decay=5e-4, smoothing=0.0),
+_RECIPES: tuple[Recipe, ...] = (
+    Recipe(
+        name="small",
+        epochs=30,
+        batch_size=32,
+        lr=0.05,
+        smoothing=0.05,
+        augmentation=Augmentation(rotation_degrees=8, scale=0.08, translate=0.6),
+    ),
     Recipe(name="vectors", epochs=100, batch_size=16, lr=0.05, weight_decay=1e-3, val_fraction=0.1),
     Recipe(
         name="mlp-mnist",
@@ -107,6 +115,14 @@ _RECIPES = (
     ),
 )
 
+# Networks without normalisation layers diverge at the same rates: theirs are lower, and the gradient is clipped.
+_PLAIN_RATES = {"cifar": 0.05, "photographs": 0.01}
+_RECIPES += tuple(
+    dataclasses.replace(recipe, name=f"{recipe.name}-plain", lr=_PLAIN_RATES[recipe.name], clip_grad=1.0)
+    for recipe in _RECIPES
+    if recipe.name in _PLAIN_RATES
+)
+
 RECIPES = MappingProxyType({recipe.name: recipe for recipe in _RECIPES})
 """Name to recipe; changing a copy through `Recipe.with_overrides` leaves these as they are."""
 
@@ -137,11 +153,16 @@ def get_recipe(name: str) -> Recipe:
     return RECIPES[name]
 
 
-def choose_recipe(model_name: str, splits: Splits) -> Recipe:
+def choose_recipe(model_name: str, splits: Splits, *, has_normalization: bool = True) -> Recipe:
     """Pick the recipe that `striate train` takes when none is named.
 
     A network's own recipe for the data set comes first; then vectors, small grey images, small pictures and photographs
     have one each.
+
+    Args:
+        model_name: Name in the registry, or any other.
+        splits: The data.
+        has_normalization: Whether the network has normalisation layers; without them it learns at lower rates.
     """
     own = _OWN.get((model_name, splits.name))
     if own is not None:
@@ -151,6 +172,5 @@ def choose_recipe(model_name: str, splits: Splits) -> Recipe:
     size = splits.image_size or 224
     if splits.name in _CHARACTERS or size <= 16:
         return RECIPES["small"]  # characters must not be mirrored
-    if size <= 64:
-        return RECIPES["cifar"]
-    return RECIPES["photographs"]
+    name = "cifar" if size <= 64 else "photographs"
+    return RECIPES[name if has_normalization else f"{name}-plain"]

@@ -104,7 +104,10 @@ def train(
         }
         splits = prepare_splits(data, model=model, image_size=image_size, options=data_options, show=session.show)
         network, spec, source = prepare.build(model, splits, weights=weights, seed=seed)
-        final = (base or choose_recipe(spec.name, splits)).with_overrides(overrides)
+        has_normalization = prepare.has_normalization(network)
+        final = (base or choose_recipe(spec.name, splits, has_normalization=has_normalization)).with_overrides(
+            overrides
+        )
         final = prepare.fitting_batch(final, splits, asked="batch_size" in overrides or "batch-size" in overrides)
         preprocessing = prepare.measure_preprocessing(splits, spec, weights=weights)
         example = prepare.first_batch(splits, preprocessing, final, seed=seed, device=device)
