@@ -203,7 +203,8 @@ def test_the_notes_say_what_will_happen(train, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "digits: 1,259 train, 179 validation, 359 test; 10 classes" in err
     assert "cnn_cifar: 53,002 parameters, input 1 x 8 x 8" in err
-    assert "augmentation none" in err
+    chosen = RECIPES["small"].with_overrides({"epochs": 1, "batch_size": 64})
+    assert f"recipe   small: {chosen.summary()}" in err
     assert str(tmp_path / "runs" / "digits-cnn_cifar") in err
 
 
