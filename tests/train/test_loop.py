@@ -300,7 +300,7 @@ def test_one_step_of_the_loop_by_hand(tmp_path):
     network = Plain(3)
     weight = network[1].weight.detach().clone()
     options = {"epochs": 1, "batch_size": 84, "momentum": 0.0, "weight_decay": 0.01, "sched": "constant", "lr": 0.5}
-    run = _train(tmp_path, model=network, **options)
+    run = _train(tmp_path, model=network, recipe=striate.Recipe(), **options)  # one without augmentation
     train = striate.data.load((images, labels), seed=5).train
     inputs = run.config.preprocessing.from_canvas(train.images.gather(np.arange(84))).flatten(1).double()
     start = nn.Linear(100, 3).double()
