@@ -5,9 +5,9 @@ Everything here is imported when it is first used, so that ``import striate`` co
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from striate._lazy import lazy_names
 from striate.errors import (
     DataError,
     DivergedError,
@@ -47,17 +47,6 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "models", "train")
-_FROM_TRAIN = ("Recipe", "Run", "resume")
-
-
-def __getattr__(name: str) -> Any:
-    if name in _ROOMS:
-        return importlib.import_module(f"striate.{name}")
-    if name in _FROM_TRAIN:
-        return getattr(importlib.import_module("striate.train"), name)
-    raise AttributeError(f"module 'striate' has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy_names(
+    __name__, {"data": "", "models": "", "train": "", "Recipe": "train", "Run": "train", "resume": "train"}
+)

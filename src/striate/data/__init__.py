@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from striate._lazy import lazy_names
 
 if TYPE_CHECKING:
     from striate.data.augment import Augmentation as Augmentation
@@ -61,14 +62,4 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    # PyTorch and Pillow take a second to import; `import striate` must not pay for it.
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"striate.data.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)

@@ -9,9 +9,9 @@ Listing and describing networks needs no torch; `create`, `initialize`, `set_dro
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from striate._lazy import lazy_names
 from striate.models.registry import Deviation, ModelInfo, Paper, PretrainedWeights, PrintedCount, create, info
 from striate.models.registry import names as list
 
@@ -34,13 +34,10 @@ __all__ = [
 ]
 
 _LAZY = {
-    "initialize": "striate.models.initialization",
-    "load_weights": "striate.models.weights",
-    "set_dropout": "striate.models.initialization",
+    "initialize": "initialization",
+    "load_weights": "weights",
+    "set_dropout": "initialization",
 }
 
 
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__, __dir__ = lazy_names(__name__, _LAZY)

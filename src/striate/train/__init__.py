@@ -5,10 +5,11 @@ The package is also the function: ``striate.train("mnist", epochs=3)`` is `stria
 
 from __future__ import annotations
 
-import importlib
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from striate._lazy import lazy_names
 
 if TYPE_CHECKING:
     from striate.train.metrics import Evaluation as Evaluation
@@ -38,17 +39,8 @@ _HOMES = {
 __all__ = sorted(_HOMES)
 
 
-def __getattr__(name: str) -> Any:
-    # Recipes and their errors need no PyTorch: a wrong flag is answered before it is imported.
-    if name in _HOMES:
-        value = getattr(importlib.import_module(f"striate.train.{_HOMES[name]}"), name)
-        globals()[name] = value
-        return value
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *_HOMES]
+# Recipes and their errors need no PyTorch: a wrong flag is answered before it is imported.
+__getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
 
 class _CallableModule(ModuleType):
