@@ -109,6 +109,8 @@ class Rounds:
         )
         self.training = Training(run=Run(folder, config=config), splits=splits, network=network)
         self._folder = folder
+        for part in ("weights", "checkpoints"):  # a round of several minutes is saved by the loop
+            (folder / part).mkdir()
 
     def run_round(self, *, steps: int) -> float:
         """Train for some steps at the start of a new epoch and return images per second."""
