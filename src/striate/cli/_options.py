@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-__all__ = ["Json", "OwnModel", "Quiet", "RunFolder", "Tensorboard", "write_result", "write_text"]
+if TYPE_CHECKING:
+    from striate.train import Run
+
+__all__ = ["Json", "OwnModel", "Quiet", "RunFolder", "Tensorboard", "write_result", "write_run", "write_text"]
 
 RunFolder = Annotated[
     Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/mnist-lenet5.", show_default=False)
@@ -35,3 +38,11 @@ def write_text(text: object) -> None:
     """Print to standard output, once where several processes of one training run the same command."""
     if os.environ.get("RANK", "0") == "0":
         typer.echo(text)
+
+
+def write_run(run: Run) -> None:
+    """Print a finished run as JSON: its folder, one row an epoch, and the evaluation at the end."""
+    evaluation = run.evaluation
+    write_result(
+        {"run": str(run.folder), "history": run.history, "evaluation": evaluation.to_dict() if evaluation else None}
+    )

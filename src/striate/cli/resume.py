@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from striate.cli._options import Json, OwnModel, Quiet, RunFolder, Tensorboard, write_result, write_text
+from striate.cli._options import Json, OwnModel, Quiet, RunFolder, Tensorboard, write_run, write_text
 
 EXAMPLES = "Example: `striate resume runs/mnist-lenet5`"
 
@@ -20,13 +20,6 @@ def command(
     progress = Progress(quiet=quiet, json=json)
     done = resume(run, model=model, tracker="tensorboard" if tensorboard else None, progress=progress)
     if json:
-        evaluation = done.evaluation
-        write_result(
-            {
-                "run": str(done.folder),
-                "history": done.history,
-                "evaluation": evaluation.to_dict() if evaluation else None,
-            }
-        )
+        write_run(done)
     elif not quiet:
         write_text(done.folder)

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from striate.cli._options import Json, Quiet, Tensorboard, write_result, write_text
+from striate.cli._options import Json, Quiet, Tensorboard, write_run, write_text
 
 EXAMPLES = (
     "Examples: `striate train digits` · `striate train mnist --model lenet5 --epochs 10` · "
@@ -194,10 +194,7 @@ def command(
         **overrides,
     )
     if json:
-        evaluation = run.evaluation
-        write_result(
-            {"run": str(run.folder), "history": run.history, "evaluation": evaluation.to_dict() if evaluation else None}
-        )
+        write_run(run)
     elif not quiet:
         write_text(run.folder)
 
