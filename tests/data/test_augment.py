@@ -115,6 +115,24 @@ def test_channels_last_holds_the_same_numbers(setting: dict | None) -> None:
     assert torch.equal(inputs, apply(augmentation, canvas, np.arange(4)))
 
 
+def test_early_epochs_show_smaller_images() -> None:
+    canvas, augmentation = canvas_of(37), Augmentation(early_epochs=2, early_size=4)
+    ids = np.arange(37)
+    full = apply(Augmentation(), canvas, ids)
+    assert not augmentation.is_identity
+    assert torch.equal(apply(augmentation, canvas, ids, epoch=2), full)
+    early = apply(augmentation, canvas, ids, epoch=1)
+    assert early.shape == (37, 3, 4, 4)
+    # Source: halving with an antialiased triangle is the filter 1 3 3 1 over eight; by hand, away from the edges.
+    taps = torch.tensor([1.0, 3, 3, 1]) / 8
+    middle = torch.einsum("bchw,h,w->bc", full[:, :, 1:5, 3:7], taps, taps)
+    torch.testing.assert_close(early[:, :, 1, 2], middle)
+    alone = torch.cat([apply(augmentation, rows_of(canvas, ids[[row]]), ids[[row]], epoch=1) for row in range(37)])
+    assert torch.equal(early, alone)
+    last = apply(augmentation, canvas, ids, epoch=1, memory_format=torch.channels_last)
+    assert last.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.parametrize("mode", ["zeros", "reflect"])
 def test_padded_crop_and_flip_match_a_loop(mode: str) -> None:
     canvas, ids = canvas_of(30), np.arange(200, 230)
@@ -197,6 +215,8 @@ def test_vectors_get_noise_only() -> None:
         ({"color_jitter": (0.1, 0.1)}, r"`color_jitter` must be three numbers, each 0 or more, or None"),
         ({"mixup": 0.001}, r"`mixup` must be from 0.01 to 100, or 0, got 0.001"),
         ({"input_noise": float("inf")}, r"`input_noise` must be a finite number, 0 or more, got inf"),
+        ({"early_epochs": 2}, r"`early_epochs` and `early_size` must be given together, got 2 and 0"),
+        ({"early_size": 1.5, "early_epochs": 1}, r"`early_size` must be a whole number of pixels"),
         ({"crop_padding": 4, "resized_crop_scale": (0.5, 1.0)}, r"`crop_padding` must be 0 together with"),
     ],
 )

@@ -38,10 +38,11 @@ def test_only_weights_decay():
 
 
 def test_muon_gives_the_rest_a_rate_of_its_own_and_orthogonal_updates_to_hidden_weights():
-    recipe = Recipe(opt="muon", lr=0.2, rest_lr=0.05, bias_lr_scale=2, normalize_weights=True)
+    recipe = Recipe(opt="muon", lr=0.2, rest_lr=0.05, bias_lr_scale=2, normalize_weights=True, rest_momentum=0.8)
     groups = build_optimizer(_network(), recipe=recipe).param_groups
     assert [group["orthogonal"] for group in groups] == [True, False, False]
     assert [group["lr_scale"] for group in groups] == pytest.approx([1.0, 0.25, 0.5])
+    assert [group["momentum"] for group in groups] == [0.9, 0.8, 0.8]
     assert all(group["normalize"] for group in groups)
     others = build_optimizer(_network(), recipe=Recipe(opt="sgd", lr=0.2, rest_lr=0.05)).param_groups
     assert [group["lr_scale"] for group in others] == [1.0, 1.0, 1.0]

@@ -51,6 +51,8 @@ def train(tmp_path, fast, quiet):
         ({"init": "hee"}, UsageError, "Did you mean `he`"),
         ({"model": "lenet5", "image_size": 8}, ModelError, "`image_size` must be at least"),
         ({"weights": "nothing.safetensors"}, ModelError, "nothing.safetensors"),
+        ({"early_size": 4, "early_epochs": 1}, UsageError, "`early_size` must be a size that `cnn_cifar` takes, got 4"),
+        ({"early_size": 4}, UsageError, "`early_epochs` and `early_size` must be given together, got 0 and 4"),
         ({"val_fraction": 0.9}, UsageError, "must be less than 1"),
         (
             {"model": nn.Sequential(nn.Flatten(), nn.Linear(64, 3))},

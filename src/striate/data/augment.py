@@ -38,6 +38,7 @@ class Augmentation:
 
     Geometry comes first: flip, rotation, scale, shear, shift and crop are composed and sampled once; flips and shifts
     by whole pixels copy without interpolation. Then follow colour, normalisation, cut-out, noise and mix-up.
+    In the early epochs the normalised image is made smaller first.
 
     Raises:
         UsageError: a value is outside its range; the message names the field and the rule.
@@ -73,6 +74,10 @@ class Augmentation:
     """Mix pairs of images and their targets with weights from Beta(mixup, mixup)."""
     input_noise: float = 0.0
     """Standard deviation of normal noise on the normalised inputs."""
+    early_epochs: int = 0
+    """Show the images smaller, at `early_size`, in this many epochs at the start."""
+    early_size: int = 0
+    """Side in pixels of the images of the early epochs, for networks that take any size."""
 
     def __post_init__(self) -> None:
         for name in ("resized_crop_scale", "color_jitter"):  # JSON has lists where Python has tuples
@@ -91,11 +96,17 @@ class Augmentation:
                 f"Augmentation: `crop_padding` must be 0 together with `resized_crop_scale`, got {self.crop_padding}. "
                 "Both choose the crop: keep one of them."
             )
+        if bool(self.early_epochs) != bool(self.early_size):
+            raise UsageError(
+                "Augmentation: `early_epochs` and `early_size` must be given together, "
+                f"got {self.early_epochs} and {self.early_size}. Give both, or leave both out."
+            )
 
     @property
     def is_identity(self) -> bool:
         """Whether nothing is changed at all."""
-        return not (self._is_geometric or self.cutout or self.color_jitter or self.mixup or self.input_noise)
+        changes = (self.cutout, self.color_jitter, self.mixup, self.input_noise, self.early_epochs)
+        return not (self._is_geometric or any(changes))
 
     def describe(self) -> str:
         """Name what is on, for people.
@@ -143,7 +154,8 @@ class Augmentation:
             memory_format: Layout of the result; None: contiguous.
 
         Returns:
-            Normalised inputs, (B, C, S, S) or (B, D), float32, on the device of `canvas.pixels`.
+            Normalised inputs, (B, C, S, S) or (B, D), float32, on the device of `canvas.pixels`. S is the image size
+            of the preprocessing, in the early epochs `early_size`.
         """
         key: dict[str, Any] = {"seed": seed, "epoch": epoch, "sample_ids": sample_ids}
         if preprocessing.image_size is None:
@@ -154,6 +166,8 @@ class Augmentation:
                 draws = uniform(**key, stream=Stream.COLOR, count=3)
                 pixels = appearance.jitter_color(pixels, draws, strengths=self.color_jitter)
             inputs = preprocessing.normalize(pixels, memory_format=memory_format)
+            if epoch < self.early_epochs:
+                inputs = geometry.shrink(inputs, side=self.early_size)
             if self.cutout:
                 inputs = appearance.cut_out(inputs, uniform(**key, stream=Stream.CUTOUT, count=2), side=self.cutout)
         return appearance.add_noise(inputs, std=self.input_noise, **key) if self.input_noise else inputs
@@ -253,4 +267,6 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("color_jitter", "three numbers, each 0 or more, or None", lambda v: v is None or _numbers(v, count=3)),
     ("mixup", "from 0.01 to 100, or 0", lambda v: _number(v, high=100) and (v == 0 or v >= 0.01)),
     ("input_noise", "a finite number, 0 or more", _number),
+    ("early_epochs", "a whole number of epochs, 0 or more", _whole),
+    ("early_size", "a whole number of pixels, 0 or more", _whole),
 )

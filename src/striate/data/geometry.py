@@ -15,7 +15,15 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["affine_crop", "affine_matrices", "center_offsets", "exact_crop", "resized_boxes", "shifted_offsets"]
+__all__ = [
+    "affine_crop",
+    "affine_matrices",
+    "center_offsets",
+    "exact_crop",
+    "resized_boxes",
+    "shifted_offsets",
+    "shrink",
+]
 
 LOG_ASPECT_RANGE = float(np.log(4 / 3))  # Szegedy et al. 2014 (GoogLeNet), section 6: aspect ratio in [3/4, 4/3]
 
@@ -210,6 +218,26 @@ def affine_crop(
         first = torch.from_numpy(1 / canvas - 1).to(grid)
         grid = grid.clamp_(min=first).clamp_(max=edge)
     return torch.nn.functional.grid_sample(pixels.to(torch.float32), grid, padding_mode="zeros", align_corners=False)
+
+
+def shrink(inputs: Tensor, *, side: int) -> Tensor:
+    """Resize a batch to squares of another side, averaging over all the pixels that make one of the new ones.
+
+    Args:
+        inputs: (B, C, S, S), float32.
+        side: New side in pixels.
+
+    Returns:
+        (B, C, side, side), in the memory format of `inputs`.
+
+    Example:
+        >>> import torch
+        >>> shrink(torch.arange(16.0).reshape(1, 1, 4, 4), side=2).shape
+        torch.Size([1, 1, 2, 2])
+    """
+    from torch.nn.functional import interpolate
+
+    return interpolate(inputs, size=(side, side), mode="bilinear", antialias=True)
 
 
 def _reflect(index: NDArray[np.int64], last: NDArray[np.int64]) -> NDArray[np.int64]:

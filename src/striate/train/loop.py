@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from striate.data import Batches
+from striate.data.batches import Batch
 from striate.data.random import Stream, sample_keys
 from striate.errors import DivergedError
 from striate.train.distributed import gather_rows, share_buffers
@@ -76,54 +77,13 @@ def fit(training: Training, *, progress: Progress, journal: Journal, tracker: Tr
 
 def _train_epoch(training: Training, *, stop: StopRequest, progress: Progress, last_saved: float) -> float:
     """Take the steps of one epoch that are still to take; return when a checkpoint was last written."""
-    config, tally = training.run.config, training.tally
-    recipe, machine, processes = config.recipe, config.machine, training.processes
+    recipe, tally = training.run.config.recipe, training.tally
     training.network.train()
-    batches = Batches(
-        training.splits.train,
-        batch_size=recipe.batch_size,
-        preprocessing=config.preprocessing,
-        augmentation=recipe.augmentation,
-        seed=config.seed,
-        epoch=training.epoch,
-        shuffle=True,
-        device=machine.device,
-        memory_format=machine.memory_format,
-        rank=processes.rank,
-        world_size=processes.world_size,
-        start_step=training.step_in_epoch,
-        drop_last=True,
-    )
-    losses = Losses(training)
-    seeds = _step_seeds(training)
+    losses, seeds = Losses(training), _step_seeds(training)
     begin = time.monotonic()
-    for batch in batches:
+    for batch in _remaining_batches(training):
         _seed_generator(seeds[training.step_in_epoch], device=training.device)
-        lr = learning_rate(
-            training.step,
-            recipe=recipe,
-            steps_per_epoch=training.steps_per_epoch,
-            plateau_drops=training.plateau.drops,
-        )
-        set_learning_rate(training.optimizer, lr)
-        with machine.autocast():
-            outputs = training.step_network(batch.inputs)
-        # Every process divides by the whole batch and DDP averages the gradients: hence the factor.
-        loss = training_loss(
-            outputs,
-            batch,
-            smoothing=recipe.smoothing,
-            class_weights=training.class_weights,
-            num_samples=recipe.batch_size,
-        )
-        (loss * processes.world_size).backward()
-        losses.add(loss, outputs, batch)  # raises on NaN, before the weights take it in
-        add_gradient_terms(training.optimizer, recipe=recipe, step=training.step)
-        training.optimizer.step()
-        training.optimizer.zero_grad(set_to_none=True)
-        if training.ema:
-            training.ema.update(training.network, step=training.step)
-        training.step_in_epoch += 1
+        _take_step(training, batch, losses=losses)
         progress.step(
             training.epoch + 1,
             training.step_in_epoch,
@@ -132,7 +92,7 @@ def _train_epoch(training: Training, *, stop: StopRequest, progress: Progress, l
             images=training.step_in_epoch * recipe.batch_size,
             accuracy=tally.correct / max(1, tally.samples),
         )
-        if stop.asked(processes) or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS_IN_EPOCH:
+        if stop.asked(training.processes) or time.monotonic() - last_saved > SECONDS_BETWEEN_CHECKPOINTS_IN_EPOCH:
             losses.settle()
             now = time.monotonic()
             tally.seconds, begin = tally.seconds + now - begin, now
@@ -142,6 +102,56 @@ def _train_epoch(training: Training, *, stop: StopRequest, progress: Progress, l
     losses.settle()
     tally.seconds += time.monotonic() - begin
     return last_saved
+
+
+def _take_step(training: Training, batch: Batch, *, losses: Losses) -> None:
+    """Forward, loss, backward, update: one step of the optimizer."""
+    recipe, optimizer = training.run.config.recipe, training.optimizer
+    lr = learning_rate(
+        training.step,
+        recipe=recipe,
+        steps_per_epoch=training.steps_per_epoch,
+        plateau_drops=training.plateau.drops,
+    )
+    set_learning_rate(optimizer, lr)
+    with training.run.config.machine.autocast():
+        outputs = training.step_network(batch.inputs)
+    # Every process divides by the whole batch and DDP averages the gradients: hence the factor.
+    loss = training_loss(
+        outputs,
+        batch,
+        smoothing=recipe.smoothing,
+        class_weights=training.class_weights,
+        num_samples=recipe.batch_size,
+    )
+    (loss * training.processes.world_size).backward()
+    losses.add(loss, outputs, batch)  # raises on NaN, before the weights take it in
+    add_gradient_terms(optimizer, recipe=recipe, step=training.step)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    if training.ema:
+        training.ema.update(training.network, step=training.step)
+    training.step_in_epoch += 1
+
+
+def _remaining_batches(training: Training) -> Batches:
+    """The batches of this epoch from the step the training stands at, this process's share of each."""
+    config = training.run.config
+    return Batches(
+        training.splits.train,
+        batch_size=config.recipe.batch_size,
+        preprocessing=config.preprocessing,
+        augmentation=config.recipe.augmentation,
+        seed=config.seed,
+        epoch=training.epoch,
+        shuffle=True,
+        device=config.machine.device,
+        memory_format=config.machine.memory_format,
+        rank=training.processes.rank,
+        world_size=training.processes.world_size,
+        start_step=training.step_in_epoch,
+        drop_last=True,
+    )
 
 
 def _step_seeds(training: Training) -> list[int]:

@@ -9,7 +9,7 @@ import platform
 import statistics
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -182,7 +182,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def choose_configuration(
-    model: nn.Module, batch: Batch, *, recipe: Recipe, start: Configuration, choices: dict[str, bool | None]
+    model: nn.Module, batch: Batch, *, recipe: Recipe, start: Configuration, choices: Mapping[str, bool | None]
 ) -> tuple[Configuration, dict[str, float]]:
     """Time a few training steps in each sensible configuration and return the fastest with all figures.
 
@@ -211,7 +211,7 @@ def choose_configuration(
 
 
 def _open_choices(
-    start: Configuration, choices: dict[str, bool | None], *, images: bool
+    start: Configuration, choices: Mapping[str, bool | None], *, images: bool
 ) -> list[tuple[str, tuple[Any, ...]]]:
     """List what is measured, one property after the other, the plain value first; a choice of the user stands alone."""
     on_cuda = torch.device(start.device).type == "cuda"

@@ -18,7 +18,8 @@ def build_optimizer(model: nn.Module, *, recipe: Recipe, fused: bool = False) ->
     """Return the recipe's optimizer over the trainable parameters of a model.
 
     Weights decay; biases and normalisation parameters do not unless ``recipe.decay_all`` is set. Muon makes the updates
-    of all weight matrices but the last orthogonal; the last and everything else takes SGD at ``recipe.rest_lr``.
+    of all weight matrices but the last orthogonal; the last and everything else takes SGD at ``recipe.rest_lr`` with
+    ``recipe.rest_momentum``.
 
     Args:
         model: Any module; frozen parameters (``requires_grad=False``) are left out.
@@ -96,6 +97,8 @@ def _parameter_groups(model: nn.Module, *, recipe: Recipe) -> list[dict[str, Any
             "decays": decays,
             "orthogonal": kind == "hidden",
         }
+        if recipe.opt == "muon" and kind != "hidden" and recipe.rest_momentum is not None:
+            group["momentum"] = recipe.rest_momentum
         groups += [group] if parameters else []
     return groups
 

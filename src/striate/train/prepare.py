@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,13 +15,16 @@ from torch import Tensor, nn
 from striate import models
 from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_seed, statistics
 from striate.data.batches import Batch
-from striate.errors import UsageError
+from striate.data.geometry import shrink
+from striate.errors import ModelError, UsageError
 from striate.train.defaults import choose_model
-from striate.train.network import ModelSpec, build_network
+from striate.train.network import ModelSpec, build_network, check_output
 from striate.train.recipe import Recipe
+from striate.train.recipes import choose_recipe
 from striate.train.run import MODELS
 
 __all__ = [
+    "Start",
     "build",
     "first_batch",
     "fitting_batch",
@@ -26,9 +32,86 @@ __all__ = [
     "initialize",
     "measure_preprocessing",
     "set_dropout",
+    "start",
 ]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A network with its first weights, and what it is to learn from."""
+
+    network: nn.Module
+    spec: ModelSpec
+    source: MODELS | None
+    """What builds the network again, where its name alone does not."""
+    recipe: Recipe
+    preprocessing: Preprocessing
+    example: Batch
+    """The first batch, without augmentation."""
+    device: str
+
+
 NORMALIZATIONS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def start(
+    splits: Splits,
+    *,
+    model: MODELS | None,
+    recipe: Recipe | None,
+    overrides: Mapping[str, Any],
+    weights: str | Path | None,
+    seed: int,
+    device: str,
+) -> Start:
+    """Build the network, choose the recipe that fits it and the data, and give the network its first weights.
+
+    Args:
+        splits: The data.
+        model: As for `striate.train.train`; None picks by the data.
+        recipe: None picks by the model and the data.
+        overrides: Single values of the recipe, which the user typed.
+        weights: A weights file, or ``imagenet``, to start from.
+        seed: Of the run.
+        device: Where the network goes.
+
+    Raises:
+        ModelError: the network does not take the images, or does not return one logit a class.
+        UsageError: a value of the recipe does not fit the data.
+    """
+    network, spec, source = build(model, splits, weights=weights, seed=seed)
+    base = recipe or choose_recipe(spec.name, splits, has_normalization=has_normalization(network))
+    asked = "batch_size" in overrides or "batch-size" in overrides
+    final = fitting_batch(base.with_overrides(overrides), splits, asked=asked)
+    preprocessing = measure_preprocessing(splits, spec, weights=weights)
+    example = first_batch(splits, preprocessing, final, seed=seed, device=device)
+    is_pretrained = weights is not None or isinstance(model, nn.Module)
+    initialize(network, final, images=example.inputs.cpu(), seed=seed, pretrained=is_pretrained)
+    network.to(device)
+    check_output(network, example.inputs[:2], spec=spec)
+    _check_early_size(network, example.inputs[:2], recipe=final, spec=spec)
+    return Start(
+        network=network,
+        spec=spec,
+        source=source,
+        recipe=final,
+        preprocessing=preprocessing,
+        example=example,
+        device=device,
+    )
+
+
+def _check_early_size(network: nn.Module, inputs: Tensor, *, recipe: Recipe, spec: ModelSpec) -> None:
+    side = recipe.augmentation.early_size
+    if not side or spec.image_size is None:
+        return
+    try:
+        check_output(network, shrink(inputs, side=side), spec=spec)
+    except ModelError as error:
+        raise UsageError(
+            f"train: `early_size` must be a size that `{spec.name}` takes, got {side}: {error} "
+            "Or switch it off with early_size=0 early_epochs=0."
+        ) from error
 
 
 def build(

@@ -49,6 +49,8 @@ class Recipe:
     """muon: bring each hidden weight matrix back to the length sqrt(rows) at every step, in place of decay."""
     momentum: float = 0.9
     """Momentum of SGD and Muon; beta1 of Adam and AdamW."""
+    rest_momentum: float | None = None
+    """muon: momentum of what takes SGD; None: `momentum`."""
     nesterov: bool = True
     """Nesterov's form of the momentum (SGD, Muon)."""
     weight_decay: float = 5e-4
@@ -209,6 +211,7 @@ _RULES: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("rest_lr", "above 0", lambda v: v > 0),
     ("momentum", "from 0 up to, not including, 1", lambda v: 0 <= v < 1),
     ("weight_decay", "0 or more", lambda v: v >= 0),
+    ("rest_momentum", "from 0 up to, not including, 1", lambda v: 0 <= v < 1),
     ("l1", "0 or more", lambda v: v >= 0),
     ("bias_lr_scale", "above 0", lambda v: v > 0),
     ("clip_grad", "above 0", lambda v: v > 0),

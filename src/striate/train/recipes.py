@@ -66,13 +66,14 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="cifar-fast",
-        epochs=12,
+        epochs=18,
         batch_size=1000,
         opt="muon",
-        lr=0.24,
+        lr=0.18,
         rest_lr=670.0,  # of the head, whose logits are divided by 256
         bias_lr_scale=0.08,
         momentum=0.6,
+        rest_momentum=0.85,
         normalize_weights=True,
         weight_decay=3e-6,
         sched="triangle",
@@ -80,7 +81,13 @@ _RECIPES: tuple[Recipe, ...] = (
         smoothing=0.2,
         init="whitening",
         tta="flip-shift",
-        augmentation=Augmentation(crop_padding=2, crop_padding_mode="reflect", horizontal_flip="alternating"),
+        augmentation=Augmentation(
+            crop_padding=2,
+            crop_padding_mode="reflect",
+            horizontal_flip="alternating",
+            early_epochs=8,
+            early_size=24,
+        ),
     ),
     Recipe(
         name="cifar",

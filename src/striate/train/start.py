@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from striate.data import load
+from striate.data import Splits, load
 from striate.errors import DataError, UsageError
 from striate.train import checkpoint as checkpoints
 from striate.train import prepare
@@ -31,10 +30,10 @@ from striate.train.machine import (
     select_device,
     thread_count,
 )
-from striate.train.network import build_network, check_output
+from striate.train.network import build_network
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe
-from striate.train.recipes import choose_recipe, get_recipe
+from striate.train.recipes import get_recipe
 from striate.train.run import MODELS, Run, RunConfig, new_run_folder
 from striate.train.tracking import open_tracker
 from striate.train.training import Training
@@ -103,45 +102,16 @@ def train(
             "in_channels": in_channels,
         }
         splits = prepare_splits(data, model=model, image_size=image_size, options=data_options, show=session.show)
-        network, spec, source = prepare.build(model, splits, weights=weights, seed=seed)
-        has_normalization = prepare.has_normalization(network)
-        final = (base or choose_recipe(spec.name, splits, has_normalization=has_normalization)).with_overrides(
-            overrides
+        start = prepare.start(
+            splits, model=model, recipe=base, overrides=overrides, weights=weights, seed=seed, device=device
         )
-        final = prepare.fitting_batch(final, splits, asked="batch_size" in overrides or "batch-size" in overrides)
-        preprocessing = prepare.measure_preprocessing(splits, spec, weights=weights)
-        example = prepare.first_batch(splits, preprocessing, final, seed=seed, device=device)
-        is_pretrained = weights is not None or isinstance(model, nn.Module)
-        prepare.initialize(network, final, images=example.inputs.cpu(), seed=seed, pretrained=is_pretrained)
-        network.to(device)
-        check_output(network, example.inputs[:2], spec=spec)
-        start = Configuration(
-            device=device, threads=torch.get_num_threads(), keeps_freed_memory=session.keeps_freed_memory
-        )
-        machine, measured = choose_configuration(network, example, recipe=final, start=start, choices=choices)
-        # Processes that measured for themselves could choose differently, and DDP needs equal layouts.
-        shared = share_text(json.dumps(machine.to_dict()), processes=session.processes)
-        machine = Configuration.from_dict(json.loads(shared))
-        config = RunConfig(
-            model=spec,
-            data=dict(splits.source),
-            class_names=splits.class_names,
-            preprocessing=preprocessing,
-            recipe=final,
-            machine=machine,
-            seed=seed,
-            num_train=len(splits.train),
-            num_params=sum(parameter.numel() for parameter in network.parameters()),
-            environment=describe_machine(),
-            measured=measured,
-            command=_typed_command(),
-        )
-        folder = session.run_folder(Path(output), experiment or f"{splits.name}-{spec.name}")
-        run = Run(folder, model=source, config=config)
+        config = _measured_config(start, splits, session=session, choices=choices, seed=seed)
+        folder = session.run_folder(Path(output), experiment or f"{splits.name}-{start.spec.name}")
+        run = Run(folder, model=start.source, config=config)
         if session.processes.is_main:
             run.save_config()
-        torch.set_num_threads(machine.threads)
-        training = Training(run=run, splits=splits, network=network, processes=session.processes)
+        torch.set_num_threads(config.machine.threads)
+        training = Training(run=run, splits=splits, network=start.network, processes=session.processes)
         _announce(training, session.show)
         return _run_to_the_end(training, session=session, tracker=tracker)
 
@@ -188,6 +158,34 @@ def resume(
         journal.add("resume", epoch=training.epoch, step_in_epoch=training.step_in_epoch)
         session.show.note(f"resuming {run.folder} after epoch {training.epoch}, step {training.step_in_epoch}")
         return _run_to_the_end(training, session=session, tracker=tracker)
+
+
+def _measured_config(
+    start: prepare.Start, splits: Splits, *, session: _Session, choices: Mapping[str, bool | None], seed: int
+) -> RunConfig:
+    """Find the fastest way to compute on this machine, and write down everything the run is made of."""
+    first = Configuration(
+        device=start.device, threads=torch.get_num_threads(), keeps_freed_memory=session.keeps_freed_memory
+    )
+    machine, measured = choose_configuration(
+        start.network, start.example, recipe=start.recipe, start=first, choices=choices
+    )
+    # Processes that measured for themselves could choose differently, and DDP needs equal layouts.
+    shared = share_text(json.dumps(machine.to_dict()), processes=session.processes)
+    return RunConfig(
+        model=start.spec,
+        data=dict(splits.source),
+        class_names=splits.class_names,
+        preprocessing=start.preprocessing,
+        recipe=start.recipe,
+        machine=Configuration.from_dict(json.loads(shared)),
+        seed=seed,
+        num_train=len(splits.train),
+        num_params=sum(parameter.numel() for parameter in start.network.parameters()),
+        environment=describe_machine(),
+        measured=measured,
+        command=_typed_command(),
+    )
 
 
 def _is_done_again(event: Mapping[str, Any], *, after_epoch: int) -> bool:
