@@ -225,7 +225,11 @@ def _where(records: Sequence[Record]) -> str:
 
 
 def _read(path: Path) -> list[Record]:
-    return list(json.loads(path.read_text(encoding="utf-8"))["records"]) if path.is_file() else []
+    """Read what was run before; a recipe key that is younger than a record stands at its default there."""
+    from striate.train import Recipe
+
+    records = list(json.loads(path.read_text(encoding="utf-8"))["records"]) if path.is_file() else []
+    return [record | {"recipe": _as_json(Recipe.from_dict(record["recipe"]).to_dict())} for record in records]
 
 
 if __name__ == "__main__":

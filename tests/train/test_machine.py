@@ -128,9 +128,10 @@ def test_one_thread_may_be_faster(monkeypatch):
 def test_a_slow_network_is_measured_on_fewer_images(monkeypatch):
     many = Batch(torch.randn(512, 1, 6, 6), torch.zeros(512, dtype=torch.int64), None, None, torch.arange(512))
     images_a_second = 64 / machine.LONGEST_STEP_SECONDS
-    _, _, tried = _choose(monkeypatch, lambda c: images_a_second, batch=many)
-    assert {count for _, count in tried} == {512, 256, 128, 64}
+    best, measured, tried = _choose(monkeypatch, lambda c: images_a_second, batch=many)
+    assert {count for _, count in tried} == {8, 16, 32, 64}
     assert tried[-1][1] == 64
+    assert measured[f"{best.describe()}, in steps of 64"] == round(images_a_second, 1)
 
 
 def test_a_real_measurement_leaves_the_network_alone():
