@@ -17,12 +17,16 @@ import striate
 
 SOURCE = Path(striate.__file__).parent
 TESTS = Path(__file__).parent
+DOCS = TESTS.parent / "docs"
 MODULES = sorted(path.relative_to(SOURCE) for path in SOURCE.rglob("*.py"))
 ROOMS = {
+    "ops": set(),
+    "graph": {"ops"},
     "models": set(),
     "data": set(),
     "train": {"models", "data"},
-    "cli": {"models", "data", "train"},
+    "work": {"ops", "graph", "models", "data", "train"},
+    "cli": {"ops", "graph", "models", "data", "train", "work"},
 }
 """Which rooms each room may import, as in docs/design.md; the files beside the rooms are open to all."""
 OPEN = {"_lazy", "errors", "files"}
@@ -38,6 +42,14 @@ def _dotted(path: Path) -> str:
 @pytest.mark.parametrize("path", [p for p in MODULES if not p.name.startswith("_")], ids=str)
 def test_every_public_module_has_a_test_of_the_same_stem(path):
     assert (TESTS / path.parent / f"test_{path.name}").is_file()
+
+
+OPERATIONS = [p for p in MODULES if p.parts[0] == "ops" and not p.name.startswith("_")]
+
+
+@pytest.mark.parametrize("path", OPERATIONS, ids=str)
+def test_every_operation_has_a_page_of_the_same_stem(path):
+    assert (DOCS / path.with_suffix(".md")).is_file()
 
 
 def _imported(path: Path) -> set[str]:
@@ -117,7 +129,7 @@ CHEAP = [
     "import striate; dir(striate); striate.__version__",
     "import striate.cli",
     "from striate import models; models.info('resnet18'); models.list()",
-    *(COMMAND.format(["striate", *words]) for words in (["--help"], ["models"], ["train", "--help"])),
+    *(COMMAND.format(["striate", *words]) for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"])),
 ]
 
 
@@ -143,7 +155,7 @@ def _commands():
     return typer.main.get_command(app).commands
 
 
-@pytest.mark.parametrize("name", ["train", "resume", "evaluate", "predict", "models", "recipes"])
+@pytest.mark.parametrize("name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "work"])
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
     assert command.help
@@ -155,4 +167,4 @@ def test_every_command_has_help_and_an_example(name):
 
 
 def test_no_command_is_forgotten_here():
-    assert set(_commands()) == {"train", "resume", "evaluate", "predict", "models", "recipes"}
+    assert set(_commands()) == {"train", "resume", "evaluate", "predict", "models", "recipes", "filter", "work"}

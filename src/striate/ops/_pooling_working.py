@@ -108,7 +108,7 @@ def _surroundings(op: Pool, reach: Pads) -> str:
     """Say what the picture shows around the input."""
     padding = ["its padding"] if any(before or after for before, after in op.pads) else []
     hangs_over = any(after > own for (_, after), (_, own) in zip(reach, op.pads, strict=True))
-    words = [*padding, *(["room for what hangs over"] if hangs_over else [])]
+    words = [*padding, *(["overhang"] if hangs_over else [])]
     return f" with {' and '.join(words)}" if words else ""
 
 

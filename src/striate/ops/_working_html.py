@@ -33,7 +33,7 @@ def _part(part: Line | Grid | Sum | Working) -> str:
             return _grid(part)
         case _:
             text = "<br>".join(html.escape(line) for line in part.lines())
-            return f"<p style='font-family:monospace'>{text}</p>"
+            return f"<p style='font-family:monospace;white-space:pre-wrap'>{text}</p>"
 
 
 def _grid(grid: Grid) -> str:

@@ -68,8 +68,9 @@ class Grid:
     def lines(self) -> list[str]:
         """Return it as text, marked cells in brackets; of a large matrix the part around the window."""
         matrix = np.atleast_2d(self.values)
-        widest = max((len(number(value, digits=GRID_DIGITS)) for value in matrix.ravel()), default=1) + 2
-        rows, columns = self.shown(matrix.shape, most=(MOST_ROWS, max(1, (WIDTH - MARGIN) // widest)))
+        rows, columns = self.shown(matrix.shape, most=(MOST_ROWS, (WIDTH - MARGIN) // 3))
+        widest = max((len(self.cell(i, j)) for i in rows for j in columns), default=1) + 2
+        rows, columns = self.shown(matrix.shape, most=(MOST_ROWS, (WIDTH - MARGIN) // widest))
         cells = [
             [f"[{self.cell(i, j)}]" if self.is_marked(i, j) else f" {self.cell(i, j)} " for j in columns] for i in rows
         ]

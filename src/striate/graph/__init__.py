@@ -1,0 +1,10 @@
+"""The graph of what a network computes: captured from one run, read by everything that explains it."""
+
+from __future__ import annotations
+
+from striate.graph.capture import capture
+from striate.graph.check_shapes import check_shapes
+from striate.graph.graph import Graph, Node, Parameter
+from striate.graph.opaque import Constant, Input, Opaque
+
+__all__ = ["Constant", "Graph", "Input", "Node", "Opaque", "Parameter", "capture", "check_shapes"]
