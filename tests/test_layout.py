@@ -24,7 +24,7 @@ ROOMS = {
     "graph": {"ops"},
     "models": set(),
     "data": set(),
-    "train": {"models", "data"},
+    "train": {"models", "data", "graph"},
     "work": {"ops", "graph", "models", "data", "train"},
     "cli": {"ops", "graph", "models", "data", "train", "work"},
 }

@@ -21,7 +21,12 @@ from striate.errors import (
 
 if TYPE_CHECKING:
     from striate import data as data
+    from striate import graph as graph
     from striate import models as models
+    from striate import ops as ops
+    from striate import work as work
+    from striate.graph import capture as capture
+    from striate.graph import check_shapes as check_shapes
     from striate.train import Recipe as Recipe
     from striate.train import Run as Run
     from striate.train import resume as resume
@@ -39,14 +44,32 @@ __all__ = [
     "StriateError",
     "UsageError",
     "__version__",
+    "capture",
+    "check_shapes",
     "data",
+    "graph",
     "models",
+    "ops",
     "resume",
     "train",
+    "work",
 ]
 
 __version__ = "0.1.0"
 
 __getattr__, __dir__ = lazy_names(
-    __name__, {"data": "", "models": "", "train": "", "Recipe": "train", "Run": "train", "resume": "train"}
+    __name__,
+    {
+        "Recipe": "train",
+        "Run": "train",
+        "capture": "graph",
+        "check_shapes": "graph",
+        "data": "",
+        "graph": "",
+        "models": "",
+        "ops": "",
+        "resume": "train",
+        "train": "",
+        "work": "",
+    },
 )

@@ -59,7 +59,7 @@ def network(
     output: Output = None,
 ) -> None:
     """Unfold one number of a network: what it sees, each product, and what followed; with --gradient the way back."""
-    from striate.graph import capture
+    from striate.graph import check_shapes
     from striate.train.subject import open_subject
     from striate.work import unfold
 
@@ -75,8 +75,9 @@ def network(
     if not subject.is_trained:
         typer.echo(f"{subject.name} has random weights (seed {seed}): give --weights, or a run folder.", err=True)
     inputs = subject.prepare(image, seed=seed)
+    graph = check_shapes(subject.network, inputs)
     if at is None:
-        _list(capture(subject.network, inputs), json=json)
+        _list(graph, json=json)
         return
     working = unfold(
         subject.network,

@@ -47,10 +47,11 @@ def untouched(model: nn.Module) -> Iterator[Guard]:
     values nor their version counters change. Attributes that the forward pass sets are put back, as are training flags
     and `requires_grad`. Of parameters, which may be large, a copy is made only when a call is about to write on one.
     """
-    guard = Guard([*model.named_modules()])
+    guard, has_gradients = Guard([*model.named_modules()]), torch.is_grad_enabled()
     with ExitStack() as stack:
         stack.enter_context(_random_state())
-        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.inference_mode(False))  # its tensors count no writes
+        stack.enter_context(torch.set_grad_enabled(has_gradients))  # leaving inference mode has switched them on
         if "torch._dynamo" in sys.modules:  # only then can part of the network be compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         _own_parameters(guard)

@@ -75,6 +75,21 @@ def build_network(spec: ModelSpec, *, source: nn.Module | Callable[..., nn.Modul
     )
 
 
+def _does_not_run(network: nn.Module, example: torch.Tensor, error: Exception, *, spec: ModelSpec) -> ModelError:
+    """Explain a failed forward pass: by the layer whose shapes do not fit, or else by what was raised."""
+    from striate.graph import check_shapes
+
+    start = f"model: `{spec.name}` cannot take images of shape {tuple(example.shape[1:])}"
+    try:
+        check_shapes(network, example)
+    except ModelError as explained:
+        return ModelError(f"{start}. {explained} Or change the images: --img-size, --in-chans.")
+    except Exception:  # noqa: BLE001 - the same error again: there is nothing to add
+        pass
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ModelError(f"{start} ({reason}). Give --img-size and --in-chans that fit it.")
+
+
 def _import_callable(path: str) -> Callable[..., nn.Module]:
     """Import ``package.module:callable`` with the current folder on the path, as `python -m` has it."""
     import sys
@@ -120,12 +135,8 @@ def check_output(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) 
     try:
         with torch.no_grad():
             output = network(example)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"model: `{spec.name}` cannot take images of shape {tuple(example.shape[1:])} ({reason}). "
-            "Give --img-size and --in-chans that fit it."
-        ) from error
+    except Exception as error:  # the network may be the user's own code, and raise what it likes
+        raise _does_not_run(network, example, error, spec=spec) from error
     finally:
         network.train(was_training)
     shape = tuple(getattr(output, "shape", ()))
