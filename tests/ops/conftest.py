@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from striate.ops.op import Op
 from striate.ops.working import Sum, Term, Working
 
 # Agreement asked for: forward with PyTorch in float64, backward with autograd, and with central differences (relative).
@@ -126,6 +127,25 @@ def _assert_agrees(
     length = math.sqrt(sum(float((gradient**2).sum()) for gradient in gradients))
     assert abs((above - below) / (2 * STEP) - slope) <= DIFFERENCE * max(length, 1e-3)
     return y
+
+
+def _assert_workings_add_up(op: Op, x: np.ndarray, *, seed: int, **parameters: np.ndarray) -> None:
+    """Check the working of one random output and of one random value of each gradient."""
+    generator = np.random.default_rng(seed)
+    y = op.forward(x, **parameters)
+    place = tuple(int(generator.integers(length)) for length in y.shape)
+    _assert_adds_up(op.working(place, x, **parameters), y[place])
+    grad_output = generator.standard_normal(y.shape)
+    gradients = op.backward(grad_output, x, **parameters)
+    for of, gradient in {"input": gradients.inputs[0], **gradients.parameters}.items():
+        place = tuple(int(generator.integers(length)) for length in gradient.shape)
+        _assert_adds_up(op.gradient_working(of, place, grad_output, x, **parameters), gradient[place])
+
+
+@pytest.fixture(scope="session")
+def assert_workings_add_up() -> Callable[..., None]:
+    """The function `_assert_workings_add_up`."""
+    return _assert_workings_add_up
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,7 @@ SETTINGS = [
     (2, 3, 2, 1, 1, False, (7, 6)),
     (2, (3, 2), (1, 2), (1, 0), (2, 1), True, (8, 7)),
     (2, 2, 3, 1, 1, True, (4, 5)),  # a last window would begin behind the input
+    (3, (1, 1, 3), None, (0, 0, 1), (1, 3, 3), True, (1, 4, 6)),  # a wide picture with a long heading
     (2, 3, 1, 1, 1, False, (4, 4)),
     (2, 3, 2, 0, 1, True, (2, 5)),  # in ceil mode a window may be larger than the image
     (3, 2, 2, 1, 1, True, (5, 3, 4)),
