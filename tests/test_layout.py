@@ -155,7 +155,7 @@ def _commands():
     return typer.main.get_command(app).commands
 
 
-@pytest.mark.parametrize("name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "work"])
+@pytest.mark.parametrize("name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"])
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
     assert command.help
@@ -167,4 +167,4 @@ def test_every_command_has_help_and_an_example(name):
 
 
 def test_no_command_is_forgotten_here():
-    assert set(_commands()) == {"train", "resume", "evaluate", "predict", "models", "recipes", "filter", "work"}
+    assert set(_commands()) == {"train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"}

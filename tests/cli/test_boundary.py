@@ -249,7 +249,7 @@ def _guarded(monkeypatch, capsys, error: BaseException, *arguments: str) -> tupl
             6,
             "memory ran out",
         ),
-        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 6, "Use a smaller --batch-size or --img-size"),
+        (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"), 6, "Give smaller images or batches"),
     ],
 )
 def test_errors_become_messages_and_codes(monkeypatch, capsys, error, code, message):

@@ -64,7 +64,7 @@ def _out_of_memory(error: Exception) -> ResourceError | None:
     if not isinstance(error, MemoryError) and "DefaultCPUAllocator" not in text and "out of memory" not in text:
         return None
     reason = f" ({text.splitlines()[0][:200]})" if text else ""
-    return ResourceError(f"memory ran out{reason}. Use a smaller --batch-size or --img-size.")
+    return ResourceError(f"memory ran out{reason}. Give smaller images or batches (--img-size, --batch-size, --size).")
 
 
 def _report_bug(error: Exception) -> NoReturn:

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from striate.work.network import unfold as unfold
     from striate.work.page import save_page as save_page
     from striate.work.pooling import pool as pool
+    from striate.work.properties import PropertyReport as PropertyReport
+    from striate.work.properties import list_properties as list_properties
+    from striate.work.properties import measure_properties as measure_properties
     from striate.work.scores import cross_entropy as cross_entropy
     from striate.work.scores import softmax as softmax
     from striate.work.sheet import Panel as Panel
@@ -42,6 +45,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Kernel": "kernels",
     "Panel": "sheet",
+    "PropertyReport": "properties",
     "Sheet": "sheet",
     "batch_norm": "layers",
     "blur": "deblurring",
@@ -58,6 +62,8 @@ _HOMES = {
     "lens_sheet": "deblurring",
     "list_detectors": "detectors",
     "list_kernels": "kernels",
+    "list_properties": "properties",
+    "measure_properties": "properties",
     "output_size": "geometry",
     "parameters": "counting",
     "parse_array": "typed",

@@ -19,6 +19,10 @@ HIDDEN = (64, 64)
 BATCH = 64
 
 
+_QUIET = np.errstate(all="ignore")
+"""What overflows has diverged, which is said in the table and not by a warning."""
+
+
 class SmallNetwork:
     """A network that goes on training from where it is; the same scene gives the same samples, weights and batches."""
 
@@ -33,22 +37,21 @@ class SmallNetwork:
         self.weights: list[Array] = [he_normal(shape, generator=generator) for shape in shapes]
         self.biases: list[Array] = [np.zeros(size) for size in sizes[1:]]
 
+    @_QUIET
     def train(self, *, lr: float, steps: int) -> None:
         """Take steps of gradient descent; stop where a number is no longer finite."""
-        with np.errstate(all="ignore"):
-            for _ in range(steps):
-                chosen = self._batches.integers(0, len(self.x), BATCH)
-                for number, (grad_weight, grad_bias) in enumerate(self.gradients(chosen)):
-                    self.weights[number] = self.weights[number] - lr * grad_weight
-                    self.biases[number] = self.biases[number] - lr * grad_bias
-                if not np.isfinite(self.weights[-1]).all():
-                    break
+        for _ in range(steps):
+            chosen = self._batches.integers(0, len(self.x), BATCH)
+            for number, (grad_weight, grad_bias) in enumerate(self.gradients(chosen)):
+                self.weights[number] = self.weights[number] - lr * grad_weight
+                self.biases[number] = self.biases[number] - lr * grad_bias
+            if not np.isfinite(self.weights[-1]).all():
+                break
 
     @property
     def has_diverged(self) -> bool:
-        """Whether a weight, or an answer, is no longer finite."""
-        with np.errstate(all="ignore"):
-            return not (all(np.isfinite(w).all() for w in self.weights) and np.isfinite(self._sums()[-1]).all())
+        """Whether a sum of any unit is no longer finite."""
+        return not all(np.isfinite(z).all() for z in self._sums())
 
     @property
     def right(self) -> float:
@@ -64,8 +67,9 @@ class SmallNetwork:
 
     def silent(self) -> list[npt.NDArray[np.bool_]]:
         """Return for each hidden layer which units have a sum below 0 for every sample."""
-        return [(z <= 0).all(axis=0) for z in self._sums()[:-1]]
+        return [np.asarray((z <= 0).all(axis=0)) for z in self._sums()[:-1]]
 
+    @_QUIET
     def gradients(self, chosen: Array | slice = slice(None)) -> list[tuple[Array, Array]]:
         """Return dL/dweight and dL/dbias of each layer for some samples, by the chain rule from the last layer on."""
         sums = self._sums(self.x[chosen])
@@ -79,6 +83,7 @@ class SmallNetwork:
                 gradient = self.activation.backward(step.inputs[0], sums[number - 1]).inputs[0]
         return found[::-1]
 
+    @_QUIET
     def _sums(self, x: Array | None = None) -> list[Array]:
         """Return what each layer adds up, before its activation; the last are the logits."""
         values = self.x if x is None else x

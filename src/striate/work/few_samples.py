@@ -1,11 +1,12 @@
 r"""What a convolution knows before it has learned: the same thing elsewhere is the same thing.
 
-A convolution with global max pooling and a dense network learn to tell upright bars from level ones, at random places in
-noise. The first has one set of weights for all places, the second must learn each place by itself.
+A convolution with global max pooling and a dense network learn to tell upright bars from level ones, at random places
+in noise. The first has one set of weights for all places, the second must learn each place by itself.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class Bars:
 class Convolutional:
     """5 x 5 convolution with 4 filters, ReLU, global max pooling, dense."""
 
-    shapes = ((4, 1, 5, 5), (4,), (2, 4), (2,))
+    shapes: tuple[tuple[int, ...], ...] = ((4, 1, 5, 5), (4,), (2, 4), (2,))
 
     def forward(self, x: Array, p: list[Array]) -> tuple[Array, tuple[Array, ...]]:
         """Return logits and what the backward pass needs."""
@@ -79,7 +80,7 @@ class Convolutional:
 class Dense:
     """Dense layer with 32 units, ReLU, dense."""
 
-    shapes = ((32, HEIGHT * WIDTH), (32,), (2, 32), (2,))
+    shapes: tuple[tuple[int, ...], ...] = ((32, HEIGHT * WIDTH), (32,), (2, 32), (2,))
 
     def forward(self, x: Array, p: list[Array]) -> tuple[Array, tuple[Array, ...]]:
         """Return logits and what the backward pass needs."""
@@ -96,14 +97,15 @@ class Dense:
         return [*first, *head]
 
 
-NETWORKS = {"convolution": Convolutional(), "dense": Dense()}
+Network = Convolutional | Dense
+NETWORKS: dict[str, Network] = {"convolution": Convolutional(), "dense": Dense()}
 
 
 def few_samples(scene: Scene) -> Finding:
     """Train both networks on few pictures and on more."""
     generator = scene.generator("bars")
     training, test = Bars.draw(generator, NUMBERS[-1]), Bars.draw(generator, TESTS)
-    rows, right = [], {}
+    rows, right, known = [], {}, 0.0
     for name, network in NETWORKS.items():
         shares = []
         for number in NUMBERS:
@@ -111,21 +113,24 @@ def few_samples(scene: Scene) -> Finding:
             learned = _train(scene, network, seen)
             shares.append((_right(network, learned, test), _right(network, learned, seen)))
         right[name] = [share for share, _ in shares]
+        known = shares[-1][1]
         rows.append(Measurement(what=f"{name}: right on {TESTS} new pictures", values=tuple(right[name])))
         rows.append(
             Measurement(what=f"{name}: right on those it learned from", values=tuple(seen for _, seen in shares))
         )
     gain = right["convolution"][0] - right["dense"][-1]
-    counts = tuple(float(sum(int(np.prod(shape)) for shape in NETWORKS[name].shapes)) for name in NETWORKS)
+    counts = [sum(math.prod(shape) for shape in network.shapes) for network in NETWORKS.values()]
     return Finding(
-        method=f"Upright or level bars in {HEIGHT} x {WIDTH} noise; {STEPS} steps of Adam; parameters: {counts[0]:.0f} and {counts[1]:,.0f}.",
+        method=f"Upright or level bars in {HEIGHT} x {WIDTH} noise; {STEPS} steps of Adam; parameters: {counts[0]} "
+        f"and {counts[1]:,.0f}.",
         rows=(
             *rows,
             Measurement(what=f"convolution, {NUMBERS[0]}, less dense, {NUMBERS[-1]}", values=(gain,), least=0.05),
         ),
         columns=tuple(f"{number} pictures" for number in NUMBERS),
-        verdict=f"After {NUMBERS[0]} pictures the convolution is right in {value_text(right['convolution'][0])} of new ones, the "
-        f"dense network after {NUMBERS[-1]} in {value_text(right['dense'][-1])}, though it knows its own by heart.",
+        verdict=f"After {NUMBERS[0]} pictures the convolution is right in {value_text(right['convolution'][0])} of "
+        f"new ones, the dense network after {NUMBERS[-1]} in {value_text(right['dense'][-1])}, and in "
+        f"{value_text(known)} of those it learned from.",
     )
 
 
@@ -146,12 +151,13 @@ def moved_task(scene: Scene) -> Finding:
             Measurement(what="dense: right, bars to the right", values=answers["dense"][1:], most=0.7),
         ),
         columns=("bars left", "bars right"),
-        verdict=f"On the side it never saw a bar on, the convolution is right in {value_text(answers['convolution'][1])} and "
-        f"the dense network in {value_text(answers['dense'][1])}, where guessing gives 50 %.",
+        verdict="On the side it never saw a bar on, the convolution is right in "
+        f"{value_text(answers['convolution'][1])} and the dense network in {value_text(answers['dense'][1])}, where "
+        "guessing gives 50 %.",
     )
 
 
-def _train(scene: Scene, network: Convolutional | Dense, bars: Bars) -> list[Array]:
+def _train(scene: Scene, network: Network, bars: Bars) -> list[Array]:
     """Return the parameters after training."""
     generator = scene.generator("training")
     p = [he_normal(shape, generator=generator) if len(shape) > 1 else np.zeros(shape) for shape in network.shapes]
@@ -165,7 +171,7 @@ def _train(scene: Scene, network: Convolutional | Dense, bars: Bars) -> list[Arr
     return p
 
 
-def _right(network: Convolutional | Dense, p: list[Array], bars: Bars) -> float:
+def _right(network: Network, p: list[Array], bars: Bars) -> float:
     """Return the share of pictures whose class is found."""
     logits, _ = network.forward(bars.x, p)
     return float(np.mean(logits.argmax(axis=1) == bars.targets))
