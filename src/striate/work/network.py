@@ -129,7 +129,11 @@ def _loss(model: nn.Module, inputs: tuple[Any, ...], target: int | None) -> Call
             f"unfold: `target` must be a class from 0 to {logits.shape[1] - 1}, got {target}. Give another."
         )
     wanted = torch.tensor([int(logits[0].argmax()) if target is None else target])
-    return lambda output: nn.functional.cross_entropy(_logits(output)[:1], wanted)
+    return lambda output: nn.functional.cross_entropy(_first(_logits(output)), wanted)
+
+
+def _first(logits: Tensor) -> Tensor:
+    return logits if len(logits) == 1 else logits[:1]
 
 
 def _logits(output: Any) -> Tensor:
@@ -200,7 +204,7 @@ def _followers(graph: Graph, node: Node, index: tuple[int, ...]) -> list[Part]:
     while len(users := graph.users(node)) == 1:
         (user,) = users
         keeps_place = isinstance(user.op, Elementwise) or user.op.name in FOLLOWERS
-        if not keeps_place or user.output_shape != node.output_shape or user is graph.loss:
+        if not keeps_place or user.output_shape != node.output_shape or user.index > graph.outputs[-1].index:
             break
         parts.append(user.op.working(index, *inputs_of(graph, user), **parameters_of(graph, user)))
         node = user
