@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from striate import models
 
 
-def test_parameters_by_hand() -> None:
-    # Whitening 24 x 3 x 2 x 2 + 24; blocks 24-64, 64-256, 256-256 of two 3 x 3 convolutions and two normalisations
-    # (scale and bias); head 256 x 10.
-    widths = [(24, 64), (64, 256), (256, 256)]
-    blocks = sum(9 * before * after + 9 * after * after + 4 * after for before, after in widths)
-    assert models.info("airbench94").num_params == 24 * 12 + 24 + blocks + 2560
+@pytest.mark.parametrize(("name", "widths"), [("airbench94", (64, 256, 256)), ("airbench95", (128, 384, 384))])
+def test_parameters_by_hand(name: str, widths: tuple[int, ...]) -> None:
+    # Whitening 24 x 3 x 2 x 2 + 24; three blocks of two 3 x 3 convolutions and two normalisations (scale and bias);
+    # the head without bias.
+    pairs = zip((24, *widths), widths, strict=False)
+    blocks = sum(9 * before * after + 9 * after * after + 4 * after for before, after in pairs)
+    assert models.info(name).num_params == 24 * 12 + 24 + blocks + 10 * widths[-1]
 
 
 def test_whitening_and_normalisation_scales_do_not_learn() -> None:

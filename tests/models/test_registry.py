@@ -62,6 +62,7 @@ NUM_PARAMS = {
     "mobilenet_v2": 3_504_872,  # c
     "mobilenet_v2_cifar": 3_504_872 - 990 * 1281,  # f, the stem keeps its shape
     "airbench94": 1_972_792,  # by hand in test_airbench.py
+    "airbench95": 4_606_520,
 }
 IMAGE_NETWORKS = [name for name in NUM_PARAMS if models.info(name).kind == "images"]
 
@@ -132,7 +133,7 @@ def test_gradient_reaches_input_and_every_parameter(name: str) -> None:
 
 
 def test_info_of_an_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(ModelError, match=r"got 'resnet81'\. Did you mean .*`resnet18`.*lists all 42\."):
+    with pytest.raises(ModelError, match=r"got 'resnet81'\. Did you mean .*`resnet18`.*lists all 43\."):
         models.info("resnet81")
     with pytest.raises(ModelError, match="must be the name of a network"):
         models.create("LeNet-5000")

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 __all__ = ["Airbench", "build"]
 
 # Output channels of the three blocks.
-WIDTHS: dict[str, tuple[int, int, int]] = {"airbench94": (64, 256, 256)}
+WIDTHS: dict[str, tuple[int, int, int]] = {"airbench94": (64, 256, 256), "airbench95": (128, 384, 384)}
 WHITENING_SIDE = 2
 
 

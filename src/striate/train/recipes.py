@@ -143,6 +143,8 @@ _OWN = {
     ("cnn_cifar", "cifar10"): "cnn-cifar",
     ("airbench94", "cifar10"): "cifar-fast",
     ("airbench94", "cifar100"): "cifar-fast",
+    ("airbench95", "cifar10"): "cifar-fast",
+    ("airbench95", "cifar100"): "cifar-fast",
 }
 _CHARACTERS = ("digits", "mnist", "fashion-mnist")
 
