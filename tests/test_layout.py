@@ -129,7 +129,10 @@ CHEAP = [
     "import striate; dir(striate); striate.__version__",
     "import striate.cli",
     "from striate import models; models.info('resnet18'); models.list()",
-    *(COMMAND.format(["striate", *words]) for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"])),
+    *(
+        COMMAND.format(["striate", *words])
+        for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"])
+    ),
 ]
 
 
@@ -155,7 +158,9 @@ def _commands():
     return typer.main.get_command(app).commands
 
 
-@pytest.mark.parametrize("name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"])
+@pytest.mark.parametrize(
+    "name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"]
+)
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
     assert command.help
@@ -167,4 +172,14 @@ def test_every_command_has_help_and_an_example(name):
 
 
 def test_no_command_is_forgotten_here():
-    assert set(_commands()) == {"train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"}
+    assert set(_commands()) == {
+        "train",
+        "resume",
+        "evaluate",
+        "predict",
+        "models",
+        "recipes",
+        "filter",
+        "properties",
+        "work",
+    }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,11 +17,19 @@ TABLE = [
     (ops.subtract, ops.subtract_backward, ops.Subtract(), operator.sub),
     (ops.multiply, ops.multiply_backward, ops.Multiply(), operator.mul),
     (ops.divide, ops.divide_backward, ops.Divide(), operator.truediv),
-]
+    (
+        partial(ops.add, alpha=0.5), partial(ops.add_backward, alpha=0.5), ops.ScaledAdd(0.5),
+        partial(torch.add, alpha=0.5),
+    ),
+    (
+        partial(ops.subtract, alpha=3), partial(ops.subtract_backward, alpha=3), ops.ScaledAdd(-3.0),
+        partial(torch.sub, alpha=3),
+    ),
+]  # fmt: skip
 SHAPES = [((2, 3, 4), (2, 3, 4)), ((2, 3, 4), (3, 1)), ((1, 4), (2, 3, 1)), ((2, 3), ()), ((), (5,)), ((1,), (1, 1))]
 
 
-@pytest.fixture(params=TABLE, ids=[row[2].name for row in TABLE])
+@pytest.fixture(params=TABLE, ids=[str(row[2]) for row in TABLE])
 def row(request):
     return request.param
 
@@ -43,7 +52,7 @@ def test_equals_pytorch(row, shapes, random):
         assert ours.shape == tuple(tensor.shape)
         assert np.abs(ours - tensor.grad.numpy()).max() < 1e-10
     assert op.output_shape(*shapes) == tuple(y.shape)
-    assert op.flops(*shapes) == y.numel()
+    assert op.flops(*shapes) == y.numel() * (2 if isinstance(op, ops.ScaledAdd) else 1)
 
 
 def test_gradient_equals_differences(row, random, finite_difference, assert_close_to_differences):
@@ -89,6 +98,7 @@ def test_working_as_text():
     gradient = ops.Multiply().gradient_working("input1", (0,), np.ones((2, 2)), x, other)
     assert "x1[0] went into the output by 2 copies" in str(gradient)
     assert "dL/dx1 = 1 x 3 + 1 x 5 = 8" in str(gradient)
+    assert "y = 5 + 0.5 x 20 = 15" in str(ops.ScaledAdd(0.5).working((1, 1), x, other))
 
 
 @pytest.mark.parametrize("axis", [0, 1, -1])

@@ -67,6 +67,43 @@ def test_nll_loss_equals_pytorch(reduction, shape, random):
         assert np.allclose(nll_loss(logarithms, targets), cross_entropy(logits, targets), rtol=1e-14)
 
 
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize(("index", "shape"), [(-100, (4, 5)), (2, (4, 5)), (-1, (2, 5, 3)), (7, (2, 5, 3))])
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_ignored_samples_do_not_count_as_in_pytorch(reduction, index, shape, smoothing, random, assert_adds_up):
+    logits, targets, weight = problem(random, shape, "classes")
+    targets = np.where(random.random(size=targets.shape) < 0.4, index, targets)
+    options = {"label_smoothing": smoothing, "reduction": reduction, "ignore_index": index}
+    scores = torch.tensor(logits, requires_grad=True)
+    expected = F.cross_entropy(scores, torch.tensor(targets), weight=torch.tensor(weight), **options)
+    gradient = random.normal(size=tuple(expected.shape))
+    expected.backward(torch.tensor(gradient))
+    found = cross_entropy(logits, targets, weight=weight, **options)
+    assert np.abs(found - expected.detach().numpy()).max() < 1e-12
+    grad_logits = cross_entropy_backward(gradient, logits, targets, weight=weight, **options)
+    assert np.abs(grad_logits - scores.grad.numpy()).max() < 1e-10
+    op = CrossEntropy(reduction, smoothing, index)
+    last = tuple(n - 1 for n in found.shape)
+    assert_adds_up(op.working(last, logits, targets, weight=weight), found[last])
+    last = tuple(n - 1 for n in shape)
+    assert_adds_up(op.gradient_working("input", last, gradient, logits, targets, weight=weight), grad_logits[last])
+
+
+def test_nothing_but_ignored_samples():
+    # PyTorch: the mean over none is nan, its gradient 0, the sum 0.
+    logits, targets = np.ones((2, 3)), np.array([-100, -100])
+    scores = torch.tensor(logits, requires_grad=True)
+    expected = F.cross_entropy(scores, torch.tensor(targets))
+    expected.backward()
+    assert np.isnan(cross_entropy(logits, targets))
+    assert torch.isnan(expected)
+    assert cross_entropy_backward(1.0, logits, targets).tolist() == scores.grad.tolist() == [[0] * 3] * 2
+    assert nll_loss(logits, targets, reduction="sum") == nll_loss([1.0, 2.0], -100, reduction="sum") == 0
+    assert "2 of 2 targets are -100 and do not count" in str(CrossEntropy().working((), logits, targets))
+    with pytest.raises(UsageError, match=r"`targets` must be from 0 to 2, got -100"):
+        nll_loss(logits, targets, ignore_index=1)
+
+
 @pytest.mark.parametrize("kind", ["classes", "probabilities"])
 def test_gradient_equals_differences(kind, random, finite_difference, assert_close_to_differences):
     logits, targets, weight = problem(random, (3, 5), kind)

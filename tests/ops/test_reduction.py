@@ -1,4 +1,4 @@
-"""Mean, sum and largest value over axes: PyTorch, ties, working, messages."""
+"""Mean, sum, product, largest and smallest value over axes: PyTorch, ties, zeros, working, messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,17 @@ TABLE = [
     (ops.mean, ops.mean_backward, ops.Mean, torch.mean),
     (ops.sum, ops.sum_backward, ops.Total, torch.sum),
     (ops.amax, ops.amax_backward, ops.Amax, torch.amax),
+    (ops.amin, ops.amin_backward, ops.Amin, torch.amin),
+    (ops.prod, ops.prod_backward, ops.Prod, lambda x, *, dim, keepdim: _product(x, dim, keepdim=keepdim)),
 ]
+
+
+def _product(x, dim, *, keepdim):
+    """PyTorch multiplies over one axis at a time."""
+    dims = (dim,) if isinstance(dim, int) else dim
+    for axis in dims:
+        x = x.prod(axis, keepdim=True)
+    return x if keepdim else x.reshape([n for i, n in enumerate(x.shape) if i not in {axis % 4 for axis in dims}])
 
 
 @pytest.fixture(params=TABLE, ids=[row[2].name for row in TABLE])
@@ -68,8 +78,23 @@ def test_global_average_pooling_of_googlenet():
     assert ops.Mean((2, 3)).output_shape((1, 1024, 7, 7)) == (1, 1024)
 
 
+@pytest.mark.parametrize("zeros", [(), (1,), (0, 3)])
+def test_product_with_zeros_equals_pytorch(zeros):
+    # A quotient y / x would be nan at the zeros; with one zero the others get 0, with two all do.
+    x = np.array([2.0, -3.0, 0.5, 4.0])
+    x[list(zeros)] = 0
+    tensor = torch.tensor(x, requires_grad=True)
+    tensor.prod().backward()
+    assert np.allclose(ops.prod_backward(1.0, x), tensor.grad.numpy(), rtol=1e-14)
+
+
 def test_working_as_text():
     x = np.array([[1.0, 2], [3, 6]])
+    assert "y = 1 x 2 x 3 x 6 = 36" in str(ops.Prod((0, 1)).working((), x))
+    long = str(ops.Prod((0,)).working((), np.full(30, -1.234567)))
+    assert f"y = product of 30 values = {1.234567**30:.6g}" in long
+    smallest = str(ops.Amin((2, 3)).working((0, 0), x[None, None]))
+    assert "smallest: x[0, 0, 0, 0] = 1" in smallest
     assert str(ops.Mean((0, 1)).working((), x)).splitlines() == [
         "mean at []",
         "  y = sum of x / number of values",

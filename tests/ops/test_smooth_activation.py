@@ -1,4 +1,4 @@
-"""GELU, SiLU, softplus and their stand-ins: PyTorch, kinks, finite differences, working, messages."""
+"""GELU, SiLU, Mish, softplus and their stand-ins: PyTorch, kinks, finite differences, working, messages."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ TABLE = [
     (ops.silu, ops.silu_backward, ops.SiLU(), F.silu, {}),
     (ops.hardsigmoid, ops.hardsigmoid_backward, ops.Hardsigmoid(), F.hardsigmoid, {}),
     (ops.hardswish, ops.hardswish_backward, ops.Hardswish(), F.hardswish, {}),
+    (ops.mish, ops.mish_backward, ops.Mish(), F.mish, {}),
+    (ops.softsign, ops.softsign_backward, ops.Softsign(), F.softsign, {}),
+    (ops.logsigmoid, ops.logsigmoid_backward, ops.LogSigmoid(), F.logsigmoid, {}),
 ]
 
 
@@ -78,6 +81,9 @@ def test_working_of_long_numbers_fits_the_screen(row, assert_adds_up):
 def test_working_as_text():
     assert "y = (-1) x Phi(-1) = (-1) x 0.158655 = -0.158655" in str(ops.GELU().working((0,), np.array([-1.0])))
     assert "y = ln(1 + exp(1 x 2)) / 1 = 2.12693" in str(ops.Softplus().working((0,), np.array([2.0])))
+    assert "y = (-3) / (1 + |-3|) = -0.75" in str(ops.Softsign().working((0,), np.array([-3.0])))
+    assert "y = -ln(1 + exp(-(-1))) = -1.31326" in str(ops.LogSigmoid().working((0,), np.array([-1.0])))
+    assert "y = (-1) x tanh(ln(1 + exp(-1))) = -0.303401" in str(ops.Mish().working((0,), np.array([-1.0])))
     assert "y = 25 = 25" in str(ops.Softplus().working((0,), np.array([25.0])))
 
 

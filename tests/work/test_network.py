@@ -129,6 +129,13 @@ def test_the_network_is_left_alone(network, image):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_one_slope_for_all_channels():
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 3, 3), nn.PReLU(), nn.Flatten(), nn.Linear(27, 2)).eval()
+    text = str(unfold(network, torch.randn(1, 1, 5, 5), "1[2,1,1]", gradient=True))
+    assert "dL/d1.weight[0]" in text
+
+
 class Unknown(nn.Module):
     """An operation that striate has no definition of, between two it has."""
 

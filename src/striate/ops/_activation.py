@@ -24,14 +24,14 @@ class Activation(Elementwise):
     """An elementwise operation whose working is its formula with the number in it, and the slope there."""
 
     arithmetic: ClassVar[str]
-    """The formula with places for x and for the options by name."""
+    """The formula with places for x (`bare`: without parentheses around it) and for the options by name."""
 
     def formula(self, x: float) -> str:
         """Write f(x) with the numbers in it."""
         fields = dataclasses.fields(self)  # type: ignore[arg-type]  # every activation is a dataclass
         options = {field.name: getattr(self, field.name) for field in fields}
         words = {name: value if isinstance(value, str) else with_sign(value) for name, value in options.items()}
-        return self.arithmetic.format(x=with_sign(x), **words)
+        return self.arithmetic.format(x=with_sign(x), bare=number(x), **words)
 
     def working(self, position: tuple[int, ...], *inputs: Array, **parameters: Array) -> Working:
         """Write the formula with the number in it, and the slope that the gradient is multiplied by."""

@@ -13,7 +13,7 @@ from striate.errors import UsageError
 from striate.ops._arguments import check_grad_output
 from striate.ops._forms import floats
 from striate.ops._positions import checked
-from striate.ops._reduction import reduced, spread
+from striate.ops._reduction import MEANS, reduced, spread
 from striate.ops.op import Array, Gradients, Op, Shape
 from striate.ops.working import Line, Sum, Term, Working, number
 
@@ -47,6 +47,10 @@ class PairLoss(Op):
     def check(self, y: Array, t: Array) -> None:
         """Refuse values for which the loss is not defined."""
 
+    def divisor(self, shape: Shape) -> int:
+        """Return what a mean divides the sum by."""
+        return math.prod(shape)
+
     def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
         """Return () for a mean or sum, else the shape of the outputs."""
         y, t = inputs
@@ -61,13 +65,13 @@ class PairLoss(Op):
         """Compute the loss at each place and reduce."""
         y, t = inputs
         self.check(y, t)
-        return reduced(self.losses(y, t), y.size, self.reduction)
+        return reduced(self.losses(y, t), self.divisor(y.shape), self.reduction)
 
     def backward(self, grad_output: Array, *inputs: Array, **parameters: Array) -> Gradients:
         """Multiply by the derivative at each place."""
         y, t = inputs
         self.check(y, t)
-        scale = spread(grad_output, y.size, self.reduction)
+        scale = spread(grad_output, self.divisor(y.shape), self.reduction)
         grad_y, grad_t = self.slopes(y, t)
         return Gradients((scale * grad_y, scale * grad_t))
 
@@ -80,11 +84,13 @@ class PairLoss(Op):
         y, t = (np.asarray(array, dtype=np.float64) for array in inputs)
         position = checked(self.name, position, self.output_shape(y.shape, t.shape))
         value = float(np.asarray(self.forward(y, t))[position])
-        scale = 1 / y.size if self.reduction == "mean" else 1.0
+        divisor, is_mean = self.divisor(y.shape), self.reduction in MEANS
+        scale = 1 / divisor if is_mean else 1.0
         cells = [position] if self.reduction == "none" else list(np.ndindex(*y.shape))
         terms = [term for cell in cells for term in self.terms(scale, float(y[cell]), float(t[cell]), f"{list(cell)}")]
         heading = {
-            "mean": f"mean over {y.size} values: each term is divided by {y.size}",
+            "mean": f"mean over {y.size} values: each term is divided by {divisor}",
+            "batchmean": f"sum over {y.size} values: each term is divided by {divisor}, the number of samples",
             "sum": f"sum over {y.size} values",
             "none": f"output {number(y[cells[0]])}, target {number(t[cells[0]])}" if cells else "",
         }
@@ -99,11 +105,12 @@ class PairLoss(Op):
             return super().gradient_working(of, position, grad_output, *inputs, **parameters)
         y, t = (np.asarray(array, dtype=np.float64) for array in inputs)
         position = checked(self.name, position, y.shape)
-        scale = spread(np.asarray(grad_output, dtype=np.float64), y.size, self.reduction)
+        divisor = self.divisor(y.shape)
+        scale = spread(np.asarray(grad_output, dtype=np.float64), divisor, self.reduction)
         c = float(np.broadcast_to(scale, y.shape)[position])
         value = float(self.backward(grad_output, y, t).inputs[0][position])
         parts = (
-            Line(f"c = dL/dloss{f' / {y.size}' if self.reduction == 'mean' else ''} = {number(c)}"),
+            Line(f"c = dL/dloss{f' / {divisor}' if self.reduction in MEANS else ''} = {number(c)}"),
             Line(f"output {number(y[position])}, target {number(t[position])}"),
             Sum("dL/dinput", tuple(self.gradient_terms(c, float(y[position]), float(t[position]))), value),
         )

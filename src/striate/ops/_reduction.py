@@ -6,16 +6,19 @@ import numpy as np
 
 from striate.ops.op import Array
 
-__all__ = ["REDUCTIONS", "reduced", "spread"]
+__all__ = ["MEANS", "REDUCTIONS", "reduced", "spread"]
 
 REDUCTIONS = ("mean", "sum", "none")
+MEANS = ("mean", "batchmean")
+"""Those that divide the sum: by the number of losses, or by the number of samples."""
 
 
 def reduced(losses: Array, divisor: float, reduction: str) -> Array:
     """Return the mean (sum over divisor), the sum, or the losses as they are."""
     match reduction:
-        case "mean":
-            return np.asarray(losses.sum() / losses.dtype.type(divisor))
+        case "mean" | "batchmean":
+            with np.errstate(invalid="ignore"):  # the mean over nothing is nan
+                return np.asarray(losses.sum() / losses.dtype.type(divisor))
         case "sum":
             return np.asarray(losses.sum())
         case _:
@@ -25,7 +28,7 @@ def reduced(losses: Array, divisor: float, reduction: str) -> Array:
 def spread(grad_output: Array, divisor: float, reduction: str, *, axis: int | None = None) -> Array:
     """Return dL/d(loss of a sample), with `axis` added so that it multiplies the scores."""
     match reduction:
-        case "mean":
+        case "mean" | "batchmean":
             return np.asarray(grad_output / grad_output.dtype.type(divisor))
         case "sum":
             return grad_output

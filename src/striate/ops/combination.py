@@ -10,8 +10,7 @@ An input that is repeated to fit the other (broadcasting) collects the gradients
 
 from __future__ import annotations
 
-import math
-from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -21,47 +20,56 @@ from striate.errors import UsageError
 from striate.ops._arguments import axis_of, check_grad_output
 from striate.ops._forms import floats
 from striate.ops._movement import everything
+from striate.ops._pairwise import Pairwise, apply_pairwise, apply_pairwise_backward
 from striate.ops._positions import checked, named
 from striate.ops.op import Array, Gradients, Op, Shape
 from striate.ops.working import Line, Sum, Term, Working
 
 __all__ = [
-    "Add", "Concatenate", "Divide", "Multiply", "Subtract", "add", "add_backward", "concat", "concat_backward",
-    "divide", "divide_backward", "multiply", "multiply_backward", "subtract", "subtract_backward",
+    "Add", "Concatenate", "Divide", "Multiply", "ScaledAdd", "Subtract", "add", "add_backward", "concat",
+    "concat_backward", "divide", "divide_backward", "multiply", "multiply_backward", "subtract", "subtract_backward",
 ]  # fmt: skip
 
 
-def add(x: Any, other: Any) -> Array:
+def add(x: Any, other: Any, *, alpha: float = 1.0) -> Array:
     """Add two arrays, as a residual connection adds its shortcut; shapes are broadcast.
+
+    Args:
+        x: Any shape.
+        other: Of a shape that fits.
+        alpha: Multiplies `other` first.
 
     Raises:
         UsageError: shapes that do not fit.
 
     Example:
-        >>> add([1, 2], [10, 20]).tolist()
-        [11.0, 22.0]
+        >>> add([1, 2], [10, 20]).tolist(), add([1, 2], [10, 20], alpha=0.5).tolist()
+        ([11.0, 22.0], [6.0, 12.0])
     """
-    return _apply(Add(), x, other)
+    return apply_pairwise(_sum(alpha), x, other)
 
 
-def add_backward(grad_output: Any, x: Any, other: Any) -> tuple[Array, Array]:
-    """Return the gradients of `add`: the same for both, which is why shortcuts carry it through deep networks."""
-    return _apply_backward(Add(), grad_output, x, other)
+def add_backward(grad_output: Any, x: Any, other: Any, *, alpha: float = 1.0) -> tuple[Array, Array]:
+    """Return the gradients of `add`: the same for both, which is why shortcuts carry it through deep networks.
+
+    That of `other` is multiplied by alpha.
+    """
+    return apply_pairwise_backward(_sum(alpha), grad_output, x, other)
 
 
-def subtract(x: Any, other: Any) -> Array:
-    """Subtract the second array from the first."""
-    return _apply(Subtract(), x, other)
+def subtract(x: Any, other: Any, *, alpha: float = 1.0) -> Array:
+    """Subtract the second array, multiplied by alpha, from the first."""
+    return apply_pairwise(_difference(alpha), x, other)
 
 
-def subtract_backward(grad_output: Any, x: Any, other: Any) -> tuple[Array, Array]:
-    """Return the gradients of `subtract`: g and -g."""
-    return _apply_backward(Subtract(), grad_output, x, other)
+def subtract_backward(grad_output: Any, x: Any, other: Any, *, alpha: float = 1.0) -> tuple[Array, Array]:
+    """Return the gradients of `subtract`: g and -alpha g."""
+    return apply_pairwise_backward(_difference(alpha), grad_output, x, other)
 
 
 def multiply(x: Any, other: Any) -> Array:
     """Multiply two arrays place by place, as a gate does; shapes are broadcast."""
-    return _apply(Multiply(), x, other)
+    return apply_pairwise(Multiply(), x, other)
 
 
 def multiply_backward(grad_output: Any, x: Any, other: Any) -> tuple[Array, Array]:
@@ -71,17 +79,17 @@ def multiply_backward(grad_output: Any, x: Any, other: Any) -> tuple[Array, Arra
         >>> [gradient.tolist() for gradient in multiply_backward([1.0, 1.0], [2.0, 3.0], 5.0)]
         [[5.0, 5.0], 5.0]
     """
-    return _apply_backward(Multiply(), grad_output, x, other)
+    return apply_pairwise_backward(Multiply(), grad_output, x, other)
 
 
 def divide(x: Any, other: Any) -> Array:
     """Divide the first array by the second."""
-    return _apply(Divide(), x, other)
+    return apply_pairwise(Divide(), x, other)
 
 
 def divide_backward(grad_output: Any, x: Any, other: Any) -> tuple[Array, Array]:
     """Return the gradients of `divide`: g / other, and -g x / other^2."""
-    return _apply_backward(Divide(), grad_output, x, other)
+    return apply_pairwise_backward(Divide(), grad_output, x, other)
 
 
 def concat(*arrays: Any, axis: int = 1) -> Array:
@@ -107,18 +115,12 @@ def concat_backward(grad_output: Any, *arrays: Any, axis: int = 1) -> tuple[Arra
     return op.backward(grad_output, *converted).inputs
 
 
-def _apply(op: _Pairwise, x: Any, other: Any) -> Array:
-    x, other = floats(op.name, x=x, other=other)
-    op.output_shape(x.shape, other.shape)
-    return op.forward(x, other)
+def _sum(alpha: float) -> Pairwise:
+    return Add() if alpha == 1 else ScaledAdd(float(alpha))
 
 
-def _apply_backward(op: _Pairwise, grad_output: Any, x: Any, other: Any) -> tuple[Array, Array]:
-    function = f"{op.name}_backward"
-    grad_output, x, other = floats(function, grad_output=grad_output, x=x, other=other)
-    check_grad_output(function, grad_output, op.output_shape(x.shape, other.shape))
-    grad_x, grad_other = op.backward(grad_output, x, other).inputs
-    return grad_x, grad_other
+def _difference(alpha: float) -> Pairwise:
+    return Subtract() if alpha == 1 else ScaledAdd(-float(alpha))
 
 
 def _concatenate(function: str, arrays: tuple[Any, ...], axis: int) -> tuple[list[Array], Concatenate]:
@@ -130,183 +132,109 @@ def _concatenate(function: str, arrays: tuple[Any, ...], axis: int) -> tuple[lis
     return converted, Concatenate(axis_of(function, axis, dims=converted[0].ndim))
 
 
-def summed_to(gradient: Array, shape: Shape) -> Array:
-    """Add up a gradient over the axes along which an input of this shape was repeated."""
-    added = tuple(range(gradient.ndim - len(shape)))
-    repeated = tuple(
-        axis + len(added) for axis, n in enumerate(shape) if n == 1 and gradient.shape[axis + len(added)] != 1
-    )
-    return np.asarray(gradient.sum(axis=added + repeated).reshape(shape))
-
-
-def broadcast_shape(function: str, shapes: tuple[Shape, ...]) -> Shape:
-    """Return the shape that two arrays are brought to."""
-    try:
-        return np.broadcast_shapes(*shapes)
-    except ValueError:
-        raise UsageError(
-            f"{function}: `other` must have the shape {shapes[0]}, or lengths of 1 where it differs, got {shapes[1]}. "
-            "For a residual connection bring the shortcut to the same channels and stride, by a 1 x 1 convolution."
-        ) from None
-
-
-class _Pairwise(Op):
-    """An operation on two numbers at the same place."""
-
-    @abstractmethod
-    def value(self, a: Array, b: Array) -> Array:
-        """Compute the output."""
-
-    @abstractmethod
-    def slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
-        """Return the derivatives with respect to a and to b."""
-
-    @abstractmethod
-    def terms(self, a: float, b: float) -> tuple[tuple[float, ...], ...]:
-        """Return the factors of each term of the output."""
-
-    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
-        """Return the shape that both are brought to."""
-        return broadcast_shape(self.name, inputs)
-
-    def forward(self, *inputs: Array, **parameters: Array) -> Array:
-        """Compute the output."""
-        return np.asarray(self.value(*inputs))
-
-    def backward(self, grad_output: Array, *inputs: Array, **parameters: Array) -> Gradients:
-        """Multiply by the derivatives, and sum where an input was repeated."""
-        slopes = self.slopes(*inputs)
-        return Gradients(tuple(summed_to(grad_output * s, x.shape) for s, x in zip(slopes, inputs, strict=True)))
-
-    def flops(self, *inputs: Shape, **parameters: Shape) -> int:
-        """Count one step a value."""
-        return math.prod(self.output_shape(*inputs))
-
-    def working(self, position: tuple[int, ...], *inputs: Array, **parameters: Array) -> Working:
-        """Unfold one output into the two numbers that met there."""
-        position = checked(self.name, position, self.output_shape(*(x.shape for x in inputs)))
-        sources = [_source(position, x.shape) for x in inputs]
-        a, b = (float(x[source]) for x, source in zip(inputs, sources, strict=True))
-        value = float(self.value(np.asarray(a), np.asarray(b)))
-        names = [named(f"x{i}", source) for i, source in enumerate(sources)]
-        factors = self.terms(a, b)
-        where = names if len(factors) == 2 else [" ".join(names)]
-        terms = tuple(Term(numbers, name) for numbers, name in zip(factors, where, strict=True))
-        parts = (Line(f"{named('y', position)} from {names[0]} and {names[1]}"), Sum("y", terms, value))
-        return Working(f"{self.name} at {list(position)}", self.equation, parts, value)
-
-    def gradient_working(
-        self, of: str, position: tuple[int, ...], grad_output: Array, *inputs: Array, **parameters: Array
-    ) -> Working:
-        """Unfold the gradient of one value of ``input`` or ``input1``, summed over its copies."""
-        if of not in ("input", "input1"):
-            return super().gradient_working(of, position, grad_output, *inputs, **parameters)
-        which = int(of == "input1")
-        position = checked(self.name, position, inputs[which].shape)
-        slope = np.broadcast_to(self.slopes(*inputs)[which], grad_output.shape)
-        fixed = (*[0] * (grad_output.ndim - len(position)), *position)
-        own = (*[1] * (grad_output.ndim - len(position)), *inputs[which].shape)
-        ranges = [[i] if n > 1 else range(out) for i, n, out in zip(fixed, own, grad_output.shape, strict=True)]
-        cells = [
-            tuple(map(int, cell)) for cell in np.stack(np.meshgrid(*ranges, indexing="ij"), -1).reshape(-1, len(own))
-        ]
-        terms = tuple(
-            Term((float(grad_output[cell]), float(slope[cell])), f"{named('dL/dy', cell)} dy/dx{which}")
-            for cell in cells
-        )
-        value = float(self.backward(grad_output, *inputs).inputs[which][position])
-        copies = "1 copy" if len(cells) == 1 else f"{len(cells)} copies"
-        parts = (
-            Line(f"{named(f'x{which}', position)} went into the output by {copies}"),
-            Sum(f"dL/dx{which}", terms, value),
-        )
-        equation = f"dL/dx{which} = sum over its copies of dL/dy dy/dx{which}"
-        return Working(f"{self.name}, dL/d{of} at {list(position)}", equation, parts, value)
-
-
-def _source(position: tuple[int, ...], shape: Shape) -> tuple[int, ...]:
-    """Return where an input of this shape is read for an output position."""
-    return tuple(0 if n == 1 else i for i, n in zip(position[len(position) - len(shape) :], shape, strict=True))
-
-
 @dataclass(frozen=True)
-class Add(_Pairwise):
+class Add(Pairwise):
     """Sum of two arrays."""
 
     name: ClassVar[str] = "add"
     equation: ClassVar[str] = "y = x0 + x1"
 
-    def value(self, a: Array, b: Array) -> Array:
+    def value(self, a: Array, b: Array, **parameters: Array) -> Array:
         """Return a + b."""
         return np.asarray(a + b)
 
-    def slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+    def slopes(self, a: Array, b: Array, **parameters: Array) -> tuple[Array, Array]:
         """Return 1 and 1."""
         return np.ones_like(a), np.ones_like(b)
 
-    def terms(self, a: float, b: float) -> tuple[tuple[float, ...], ...]:
+    def terms(self, a: float, b: float, names: Sequence[str], **parameters: Array) -> tuple[Term, ...]:
         """Return both numbers."""
-        return (a,), (b,)
+        return Term((a,), names[0]), Term((b,), names[1])
 
 
 @dataclass(frozen=True)
-class Subtract(_Pairwise):
+class Subtract(Pairwise):
     """Difference of two arrays."""
 
     name: ClassVar[str] = "subtract"
     equation: ClassVar[str] = "y = x0 - x1"
 
-    def value(self, a: Array, b: Array) -> Array:
+    def value(self, a: Array, b: Array, **parameters: Array) -> Array:
         """Return a - b."""
         return np.asarray(a - b)
 
-    def slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+    def slopes(self, a: Array, b: Array, **parameters: Array) -> tuple[Array, Array]:
         """Return 1 and -1."""
         return np.ones_like(a), -np.ones_like(b)
 
-    def terms(self, a: float, b: float) -> tuple[tuple[float, ...], ...]:
+    def terms(self, a: float, b: float, names: Sequence[str], **parameters: Array) -> tuple[Term, ...]:
         """Return the first number and minus the second."""
-        return (a,), (-b,)
+        return Term((a,), names[0]), Term((-b,), f"-{names[1]}")
 
 
 @dataclass(frozen=True)
-class Multiply(_Pairwise):
+class ScaledAdd(Pairwise):
+    """Sum of an array and a multiple of another."""
+
+    alpha: float
+    name: ClassVar[str] = "add"
+    equation: ClassVar[str] = "y = x0 + alpha x1"
+
+    def value(self, a: Array, b: Array, **parameters: Array) -> Array:
+        """Return a + alpha b."""
+        return np.asarray(a + self.alpha * b)
+
+    def slopes(self, a: Array, b: Array, **parameters: Array) -> tuple[Array, Array]:
+        """Return 1 and alpha."""
+        return np.ones_like(a), np.ones_like(b) * self.alpha
+
+    def terms(self, a: float, b: float, names: Sequence[str], **parameters: Array) -> tuple[Term, ...]:
+        """Return the first number and alpha times the second."""
+        return Term((a,), names[0]), Term((self.alpha, b), f"alpha {names[1]}")
+
+    def flops(self, *inputs: Shape, **parameters: Shape) -> int:
+        """Count a product and an addition a value."""
+        return 2 * super().flops(*inputs)
+
+
+@dataclass(frozen=True)
+class Multiply(Pairwise):
     """Product of two arrays, place by place."""
 
     name: ClassVar[str] = "multiply"
     equation: ClassVar[str] = "y = x0 x1"
 
-    def value(self, a: Array, b: Array) -> Array:
+    def value(self, a: Array, b: Array, **parameters: Array) -> Array:
         """Return a b."""
         return np.asarray(a * b)
 
-    def slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+    def slopes(self, a: Array, b: Array, **parameters: Array) -> tuple[Array, Array]:
         """Return b and a."""
         return b, a
 
-    def terms(self, a: float, b: float) -> tuple[tuple[float, ...], ...]:
+    def terms(self, a: float, b: float, names: Sequence[str], **parameters: Array) -> tuple[Term, ...]:
         """Return the product."""
-        return ((a, b),)
+        return (Term((a, b), " ".join(names)),)
 
 
 @dataclass(frozen=True)
-class Divide(_Pairwise):
+class Divide(Pairwise):
     """Quotient of two arrays, place by place."""
 
     name: ClassVar[str] = "divide"
     equation: ClassVar[str] = "y = x0 / x1"
 
-    def value(self, a: Array, b: Array) -> Array:
+    def value(self, a: Array, b: Array, **parameters: Array) -> Array:
         """Return a / b."""
         return np.asarray(a / b)
 
-    def slopes(self, a: Array, b: Array) -> tuple[Array, Array]:
+    def slopes(self, a: Array, b: Array, **parameters: Array) -> tuple[Array, Array]:
         """Return 1 / b and -a / b^2."""
         return 1 / b, -a / (b * b)
 
-    def terms(self, a: float, b: float) -> tuple[tuple[float, ...], ...]:
+    def terms(self, a: float, b: float, names: Sequence[str], **parameters: Array) -> tuple[Term, ...]:
         """Return the first number times the reciprocal of the second."""
-        return ((a, 1 / b),)
+        return (Term((a, 1 / b), f"{names[0]} 1/{names[1]}"),)
 
 
 @dataclass(frozen=True)

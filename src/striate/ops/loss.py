@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from striate.errors import UsageError
 from striate.ops._arguments import as_classes, check_choice, check_grad_output, check_range
@@ -30,11 +31,18 @@ from striate.ops.working import Grid, Line, Sum, Term, Working, number
 
 __all__ = ["CrossEntropy", "NLLLoss", "cross_entropy", "cross_entropy_backward", "nll_loss", "nll_loss_backward"]
 
+IGNORED = -100  # PyTorch's class index of samples that do not count
 MOST_LINES = 8  # samples whose probability is printed before the sum
 
 
 def cross_entropy(
-    logits: Any, targets: Any, *, label_smoothing: float = 0.0, weight: Any = None, reduction: str = "mean"
+    logits: Any,
+    targets: Any,
+    *,
+    label_smoothing: float = 0.0,
+    weight: Any = None,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
 ) -> Array:
     """Measure how far the softmax of scores is from the targets, in nats.
 
@@ -43,6 +51,8 @@ def cross_entropy(
         targets: Class indices, the shape of `logits` without the axis of classes; or probabilities, of its shape.
         label_smoothing: Share of each target that is spread evenly over the classes, from 0 to below 1.
         weight: Weight of each class (K,).
+        ignore_index: Class index of samples that do not count: their loss is 0, and the mean is over the others; where
+            none is left, it is nan.
         reduction: ``"mean"`` (of class indices with weights: divided by the sum of the samples' weights), ``"sum"``
             or ``"none"``.
 
@@ -55,7 +65,7 @@ def cross_entropy(
         >>> round(float(cross_entropy([[3.2, 1.3, 0.2, 0.8]], [0])), 4)
         0.2547
     """
-    op = _cross_entropy("cross_entropy", label_smoothing, reduction)
+    op = _cross_entropy("cross_entropy", label_smoothing, reduction, ignore_index)
     return _apply("cross_entropy", op, logits, targets, weight)
 
 
@@ -66,6 +76,7 @@ def cross_entropy_backward(
     *,
     label_smoothing: float = 0.0,
     weight: Any = None,
+    ignore_index: int = IGNORED,
     reduction: str = "mean",
 ) -> Array:
     """Return dL/dlogits of `cross_entropy`: p - t, over N for the mean.
@@ -74,17 +85,25 @@ def cross_entropy_backward(
         >>> cross_entropy_backward(1.0, [[0.0, 0.0]], [1]).tolist()
         [[0.5, -0.5]]
     """
-    op = _cross_entropy("cross_entropy_backward", label_smoothing, reduction)
+    op = _cross_entropy("cross_entropy_backward", label_smoothing, reduction, ignore_index)
     return _apply_backward("cross_entropy_backward", op, grad_output, logits, targets, weight)
 
 
-def nll_loss(log_probabilities: Any, targets: Any, *, weight: Any = None, reduction: str = "mean") -> Array:
+def nll_loss(
+    log_probabilities: Any,
+    targets: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
+) -> Array:
     """Return minus the logarithm of the right class's probability: `cross_entropy` after `log_softmax`.
 
     Args:
         log_probabilities: (N, K), (K,) or (N, K, d1, ...).
         targets: As for `cross_entropy`.
         weight: Weight of each class (K,).
+        ignore_index: As for `cross_entropy`.
         reduction: ``"mean"``, ``"sum"`` or ``"none"``.
 
     Raises:
@@ -95,22 +114,30 @@ def nll_loss(log_probabilities: Any, targets: Any, *, weight: Any = None, reduct
         0.5
     """
     check_choice("nll_loss", "reduction", reduction, REDUCTIONS)
-    return _apply("nll_loss", NLLLoss(reduction), log_probabilities, targets, weight)
+    op = NLLLoss(reduction, ignore_index=int(ignore_index))
+    return _apply("nll_loss", op, log_probabilities, targets, weight)
 
 
 def nll_loss_backward(
-    grad_output: Any, log_probabilities: Any, targets: Any, *, weight: Any = None, reduction: str = "mean"
+    grad_output: Any,
+    log_probabilities: Any,
+    targets: Any,
+    *,
+    weight: Any = None,
+    ignore_index: int = IGNORED,
+    reduction: str = "mean",
 ) -> Array:
     """Return dL/dlog_probabilities of `nll_loss`: minus the target distribution, over N for the mean."""
     function = "nll_loss_backward"
     check_choice(function, "reduction", reduction, REDUCTIONS)
-    return _apply_backward(function, NLLLoss(reduction), grad_output, log_probabilities, targets, weight)
+    op = NLLLoss(reduction, ignore_index=int(ignore_index))
+    return _apply_backward(function, op, grad_output, log_probabilities, targets, weight)
 
 
-def _cross_entropy(function: str, label_smoothing: float, reduction: str) -> CrossEntropy:
+def _cross_entropy(function: str, label_smoothing: float, reduction: str, ignore_index: int) -> CrossEntropy:
     check_choice(function, "reduction", reduction, REDUCTIONS)
     check_range(function, "label_smoothing", label_smoothing, above=0, below=1, closed=True)
-    return CrossEntropy(reduction, float(label_smoothing))
+    return CrossEntropy(reduction, float(label_smoothing), int(ignore_index))
 
 
 def _arrays(
@@ -145,6 +172,8 @@ class NLLLoss(Op):
 
     reduction: str = "mean"
     label_smoothing: float = 0.0
+    ignore_index: int = IGNORED
+    """Class index of samples that do not count; probabilities all count."""
     name: ClassVar[str] = "nll_loss"
     equation: ClassVar[str] = "L = -sum over k of q[k] y[k], q the target distribution"
     gradient_equation: ClassVar[str] = "dL/dy[k] = -c q[k]"
@@ -178,18 +207,27 @@ class NLLLoss(Op):
         weights = parameters.get("weight", np.ones(scores.shape[axis], dtype=scores.dtype))
         return weights.reshape(-1, *[1] * (scores.ndim - axis - 1))
 
+    def ignored(self, targets: Array) -> npt.NDArray[np.bool_]:
+        """Return which class indices do not count."""
+        if targets.dtype.kind not in "iuf":
+            return np.zeros(targets.shape, dtype=bool)
+        return np.asarray(targets == self.ignore_index)
+
     def target_weights(self, scores: Array, targets: Array, **parameters: Array) -> tuple[Array, float]:
         """Return q, of the shape of the scores, and what the mean divides by."""
         axis = _class_axis(scores.ndim)
         num_classes, w = scores.shape[axis], self.class_weights(scores, **parameters)
         is_classes = targets.ndim < scores.ndim
+        counted: Any = 1
         if is_classes:
-            classes = as_classes(self.name, targets, num_classes=num_classes)
-            targets = np.moveaxis(one_hot(classes, num_classes=num_classes), -1, axis)
+            ignored = self.ignored(targets)
+            classes = as_classes(self.name, np.where(ignored, 0, targets), num_classes=num_classes)
+            counted = 1 - np.expand_dims(ignored, axis).astype(scores.dtype)
+            targets = np.moveaxis(one_hot(classes, num_classes=num_classes), -1, axis) * counted
         targets = targets.astype(scores.dtype)
         # PyTorch's mean is over the samples' weights for indices, and over the samples for probabilities.
         divisor = float((w * targets).sum()) if is_classes else scores.size / num_classes
-        return w * ((1 - self.label_smoothing) * targets + self.label_smoothing / num_classes), divisor
+        return w * ((1 - self.label_smoothing) * targets + self.label_smoothing / num_classes) * counted, divisor
 
     def forward(self, *inputs: Array, **parameters: Array) -> Array:
         """Weigh the logarithms by the targets, sum over the classes, and reduce."""
@@ -203,7 +241,8 @@ class NLLLoss(Op):
         """Return the gradient of the scores, and of the targets where they are probabilities (else zeros)."""
         scores, targets = inputs
         q, divisor = self.target_weights(scores, targets, **parameters)
-        scale = spread(grad_output, divisor, self.reduction, axis=_class_axis(scores.ndim))
+        # Where no sample counts the mean is nan; its gradient is 0, as in PyTorch.
+        scale = spread(grad_output, divisor or 1.0, self.reduction, axis=_class_axis(scores.ndim))
         grad_targets = np.zeros(targets.shape, dtype=scores.dtype)
         if targets.ndim == scores.ndim:
             slope = (1 - self.label_smoothing) * self.class_weights(scores, **parameters)
@@ -229,7 +268,7 @@ class NLLLoss(Op):
             here: Any = (*position[:axis], slice(None), *position[axis:])
             counts = np.zeros_like(counts)
             counts[here] = q[here] != 0
-        scale = 1 / divisor if self.reduction == "mean" else 1.0
+        scale = 1 / divisor if self.reduction == "mean" and divisor else 1.0
         cells = [tuple(map(int, cell)) for cell in np.argwhere(counts)]
         terms = [
             Term((scale * float(q[cell]), -float(logarithms[cell])), f"q{list(cell)} (-ln p{list(cell)})")
@@ -242,6 +281,8 @@ class NLLLoss(Op):
         ]
         if self.reduction == "mean":
             lines.append(Line(f"mean: each weight q is divided by {number(divisor)}"))
+        if targets.ndim < scores.ndim and (ignored := int(self.ignored(targets).sum())):
+            lines.append(Line(f"{ignored} of {targets.size} targets are {self.ignore_index} and do not count"))
         return Working(
             f"{self.name} at {list(position)}", self.equation, (*lines, Sum("L", tuple(terms), value)), value
         )
@@ -256,7 +297,7 @@ class NLLLoss(Op):
         position = checked(self.name, position, scores.shape)
         q, divisor = self.target_weights(scores, targets, **parameters)
         axis = _class_axis(scores.ndim)
-        scale = spread(np.asarray(grad_output, dtype=np.float64), divisor, self.reduction, axis=axis)
+        scale = spread(np.asarray(grad_output, dtype=np.float64), divisor or 1.0, self.reduction, axis=axis)
         c = float(np.broadcast_to(scale, scores.shape)[position])
         value = float(self.backward(grad_output, scores, targets, **parameters).inputs[0][position])
         line: Any = (*position[:axis], slice(None), *position[axis + 1 :])

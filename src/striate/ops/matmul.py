@@ -16,8 +16,8 @@ from striate.errors import UsageError
 from striate.ops._arguments import check_grad_output
 from striate.ops._forms import floats
 from striate.ops._movement import everything
+from striate.ops._pairwise import broadcast_shape, summed_to
 from striate.ops._positions import checked, named
-from striate.ops.combination import broadcast_shape, summed_to
 from striate.ops.op import Array, Gradients, Op, Shape
 from striate.ops.working import Line, Sum, Term, Working
 

@@ -1,7 +1,8 @@
-r"""Operations that make one number of many: mean, sum and largest value over some axes.
+r"""Operations that make one number of many: mean, sum, product, largest and smallest value over some axes.
 
 $$ y = \frac1m \sum_i x_i: \; \frac{\partial L}{\partial x_i} = \frac{\delta}{m}, \qquad
    y = \sum_i x_i: \; \frac{\partial L}{\partial x_i} = \delta, \qquad
+   y = \prod_i x_i: \; \frac{\partial L}{\partial x_i} = \delta \prod_{j \ne i} x_j, \qquad
    y = \max_i x_i: \; \frac{\partial L}{\partial x_i} = \frac{\delta\,[x_i = y]}{\#\{j : x_j = y\}} . $$
 
 The mean over height and width is global average pooling.
@@ -11,21 +12,22 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from itertools import product
 from typing import Any, ClassVar
 
 import numpy as np
 
-from striate.errors import UsageError
-from striate.ops._arguments import axes_of, check_grad_output
+from striate.ops._arguments import axes_of
 from striate.ops._forms import floats
-from striate.ops._movement import everything
-from striate.ops._positions import checked, named
-from striate.ops.op import Array, Gradients, Op, Shape
-from striate.ops.working import Grid, Line, Sum, Term, Working, number
+from striate.ops._over_axes import OverAxes, apply_over_axes, apply_over_axes_backward
+from striate.ops.op import Array
+from striate.ops.working import Grid, Line, Sum, Term, number
 
-__all__ = ["Amax", "Mean", "Total", "amax", "amax_backward", "mean", "mean_backward", "sum", "sum_backward"]
+__all__ = [
+    "Amax", "Amin", "Mean", "Prod", "Total", "amax", "amax_backward", "amin", "amin_backward", "mean", "mean_backward",
+    "prod", "prod_backward", "sum", "sum_backward",
+]  # fmt: skip
+
+MOST_FACTORS = 4  # of a product that fits into one line
 
 
 def mean(x: Any, *, axis: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Array:
@@ -92,118 +94,51 @@ def amax_backward(
     return _apply_backward(Amax, "amax_backward", grad_output, x, axis, keepdim)
 
 
-def _apply(kind: type[_Reduction], function: str, x: Any, axis: Any, keepdim: bool) -> Array:
+def amin(x: Any, *, axis: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Array:
+    """Take the smallest value over some axes, or over all; arguments as for `mean`."""
+    return _apply(Amin, "amin", x, axis, keepdim)
+
+
+def amin_backward(
+    grad_output: Any, x: Any, *, axis: int | tuple[int, ...] | None = None, keepdim: bool = False
+) -> Array:
+    """Return dL/dx of `amin`: the gradient to the smallest value, in equal shares where there are several."""
+    return _apply_backward(Amin, "amin_backward", grad_output, x, axis, keepdim)
+
+
+def prod(x: Any, *, axis: int | tuple[int, ...] | None = None, keepdim: bool = False) -> Array:
+    """Multiply over some axes, or over all; arguments as for `mean`.
+
+    Example:
+        >>> prod([[1, 2], [3, 4]], axis=1).tolist()
+        [2.0, 12.0]
+    """
+    return _apply(Prod, "prod", x, axis, keepdim)
+
+
+def prod_backward(
+    grad_output: Any, x: Any, *, axis: int | tuple[int, ...] | None = None, keepdim: bool = False
+) -> Array:
+    """Return dL/dx of `prod`: the gradient times the product of all other values, right also where some are 0.
+
+    Example:
+        >>> prod_backward(1.0, [2.0, 0.0, 5.0]).tolist()
+        [0.0, 10.0, 0.0]
+    """
+    return _apply_backward(Prod, "prod_backward", grad_output, x, axis, keepdim)
+
+
+def _apply(kind: type[OverAxes], function: str, x: Any, axis: Any, keepdim: bool) -> Array:
     (x,) = floats(function, x=x)
-    op = kind(axes_of(function, axis, dims=x.ndim), keepdim)
-    op.output_shape(x.shape)
-    return op.forward(x)
+    return apply_over_axes(kind(axes_of(function, axis, dims=x.ndim), keepdim), x)
 
 
-def _apply_backward(kind: type[_Reduction], function: str, grad_output: Any, x: Any, axis: Any, keepdim: bool) -> Array:
-    grad_output, x = floats(function, grad_output=grad_output, x=x)
-    op = kind(axes_of(function, axis, dims=x.ndim), keepdim)
-    check_grad_output(function, grad_output, op.output_shape(x.shape))
-    return op.backward(grad_output, x).inputs[0]
+def _apply_backward(kind: type[OverAxes], function: str, grad_output: Any, x: Any, axis: Any, keepdim: bool) -> Array:
+    (x,) = floats(function, x=x)
+    return apply_over_axes_backward(kind(axes_of(function, axis, dims=x.ndim), keepdim), function, grad_output, x)
 
 
-@dataclass(frozen=True)
-class _Reduction(Op):
-    """One number of all values along some axes."""
-
-    axes: tuple[int, ...]
-    """Counted from the front, ascending."""
-    keepdim: bool = False
-    gradient_equation: ClassVar[str]
-
-    @abstractmethod
-    def reduced(self, x: Array) -> Array:
-        """Return the output with the reduced axes left in place."""
-
-    @abstractmethod
-    def slopes(self, x: Array) -> Array:
-        """Return dy/dx for each value."""
-
-    def output_shape(self, *inputs: Shape, **parameters: Shape) -> Shape:
-        """Return the shape without the reduced axes, or with length 1 there."""
-        (x,) = inputs
-        if any(axis >= len(x) or x[axis] == 0 for axis in self.axes):
-            raise UsageError(
-                f"{self.name}: `x` must have values along the axes {self.axes}, got shape {x}. Name axes that it has."
-            )
-        if self.keepdim:
-            return tuple(1 if axis in self.axes else n for axis, n in enumerate(x))
-        return tuple(n for axis, n in enumerate(x) if axis not in self.axes)
-
-    def forward(self, *inputs: Array, **parameters: Array) -> Array:
-        """Reduce."""
-        (x,) = inputs
-        return np.asarray(self.reduced(x)).reshape(self.output_shape(x.shape))
-
-    def backward(self, grad_output: Array, *inputs: Array, **parameters: Array) -> Gradients:
-        """Hand the gradient of each output to the values it came from, times their slopes."""
-        (x,) = inputs
-        kept = tuple(1 if axis in self.axes else n for axis, n in enumerate(x.shape))
-        return Gradients((grad_output.reshape(kept) * self.slopes(x),))
-
-    def flops(self, *inputs: Shape, **parameters: Shape) -> int:
-        """Count one step a value."""
-        return math.prod(inputs[0])
-
-    def cells(self, position: tuple[int, ...], dims: int) -> Any:
-        """Return the index of all values that one output was made of."""
-        kept = iter(position)
-        index: list[Any] = []
-        for axis in range(dims):
-            if axis not in self.axes:
-                index.append(next(kept))
-            else:
-                index.append(slice(None))
-                if self.keepdim:
-                    next(kept)
-        return tuple(index)
-
-    def names(self, index: Any, shape: Shape) -> list[str]:
-        """Return the names of those values, row by row."""
-        ranges = [range(n) if isinstance(i, slice) else [i] for i, n in zip(index, shape, strict=True)]
-        return [f"x{list(cell)}" for cell in product(*ranges)]
-
-    def parts(self, values: Array, names: list[str], value: float) -> tuple[Line | Grid | Sum, ...]:
-        """Return the working of one output from its values."""
-        terms = tuple(Term((v,), name) for v, name in zip(values.ravel().tolist(), names, strict=True))
-        return (Sum("sum", terms, float(values.sum())),)
-
-    def working(self, position: tuple[int, ...], *inputs: Array, **parameters: Array) -> Working:
-        """Unfold one output into the values that it was made of."""
-        (x,) = inputs
-        position = checked(self.name, position, self.output_shape(x.shape))
-        index = self.cells(position, x.ndim)
-        values = np.asarray(x[index], dtype=np.float64)
-        value = float(type(self)(tuple(range(values.ndim))).forward(values))
-        parts = self.parts(values, self.names(index, x.shape), value)
-        return Working(f"{self.name} at {list(position)}", self.equation, parts, value)
-
-    def gradient_working(
-        self, of: str, position: tuple[int, ...], grad_output: Array, *inputs: Array, **parameters: Array
-    ) -> Working:
-        """Write dL/dx as the gradient of its output times the slope."""
-        if of != "input":
-            return super().gradient_working(of, position, grad_output, *inputs, **parameters)
-        (x,) = inputs
-        position = checked(self.name, position, x.shape)
-        kept = tuple(0 if axis in self.axes else i for axis, i in enumerate(position))
-        place = kept if self.keepdim else tuple(i for axis, i in enumerate(position) if axis not in self.axes)
-        slope = float(self.slopes(x)[position])
-        value = float(self.backward(grad_output, x).inputs[0][position])
-        term = Term((float(grad_output[place]), slope), f"{named('dL/dy', place)} dy/dx")
-        parts = (Line(f"dy/dx = {number(slope)}"), Sum("dL/dx", (term,), value))
-        return Working(f"{self.name}, dL/dinput at {list(position)}", self.gradient_equation, parts, value)
-
-    def reads(self, positions: Any, *, axis: int, size: int, **parameters: Shape) -> Any:
-        """Return every position along a reduced axis, the same one along another."""
-        return everything(size) if axis + 2 in self.axes else positions
-
-
-class Mean(_Reduction):
+class Mean(OverAxes):
     """Mean over axes."""
 
     name: ClassVar[str] = "mean"
@@ -224,7 +159,7 @@ class Mean(_Reduction):
         return (*super().parts(values, names, value), Line(f"y = {number(total)} / {values.size} = {number(value)}"))
 
 
-class Total(_Reduction):
+class Total(OverAxes):
     """Sum over axes."""
 
     name: ClassVar[str] = "sum"
@@ -240,26 +175,86 @@ class Total(_Reduction):
         return np.ones_like(x)
 
 
-class Amax(_Reduction):
+class Prod(OverAxes):
+    """Product over axes."""
+
+    name: ClassVar[str] = "prod"
+    equation: ClassVar[str] = "y = product of x"
+    gradient_equation: ClassVar[str] = "dL/dx = dL/dy times the product of the other values"
+
+    def reduced(self, x: Array) -> Array:
+        """Return the product."""
+        return np.asarray(x.prod(axis=self.axes, keepdims=True))
+
+    def slopes(self, x: Array) -> Array:
+        """Return the product of all values before each, times that of all after it: a quotient would fail at 0."""
+        order = (*(axis for axis in range(x.ndim) if axis not in self.axes), *self.axes)
+        moved = x.transpose(order)
+        lined = moved.reshape(*moved.shape[: x.ndim - len(self.axes)], -1)
+        ones = np.ones_like(lined[..., :1])
+        before = np.cumprod(np.concatenate((ones, lined[..., :-1]), axis=-1), axis=-1)
+        after = np.cumprod(np.concatenate((ones, lined[..., :0:-1]), axis=-1), axis=-1)[..., ::-1]
+        return (before * after).reshape(moved.shape).transpose(np.argsort(order))
+
+    def parts(self, values: Array, names: list[str], value: float) -> tuple[Line | Grid | Sum, ...]:
+        """Return the factors."""
+        if values.size > MOST_FACTORS:
+            rows = values if values.ndim == 2 else values.reshape(1, -1)
+            return (Grid("x", rows), Line(f"y = product of {values.size} values = {number(value)}"))
+        return (Sum("y", (Term(tuple(values.ravel().tolist()), " ".join(names)),), value),)
+
+
+class _Extreme(OverAxes):
+    """Largest or smallest value over axes."""
+
+    word: ClassVar[str]
+    gradient_equation: ClassVar[str] = "dL/dx = dL/dy [x = y] / number of x that equal y"
+
+    @abstractmethod
+    def place(self, values: Array) -> int:
+        """Return the flat position of the value, the first of several."""
+
+    def slopes(self, x: Array) -> Array:
+        """Return equal shares for the values taken, 0 for the others."""
+        is_taken = x == self.reduced(x)
+        return np.asarray(is_taken / is_taken.sum(axis=self.axes, keepdims=True), dtype=x.dtype)
+
+    def parts(self, values: Array, names: list[str], value: float) -> tuple[Line | Grid | Sum, ...]:
+        """Return the values with the one taken marked, and its place."""
+        rows = values if values.ndim == 2 else values.reshape(1, -1)
+        row, column = (int(i) for i in np.unravel_index(self.place(rows), rows.shape))
+        window = (slice(row, row + 1), slice(column, column + 1))
+        place = names[row * rows.shape[1] + column]
+        return (Grid("x", rows, window), Line(f"{self.word}: {place} = {number(value)}"))
+
+
+class Amax(_Extreme):
     """Largest value over axes."""
 
     name: ClassVar[str] = "amax"
     equation: ClassVar[str] = "y = largest x"
-    gradient_equation: ClassVar[str] = "dL/dx = dL/dy [x = y] / number of x that equal y"
+    word: ClassVar[str] = "largest"
 
     def reduced(self, x: Array) -> Array:
         """Return the largest value."""
         return np.asarray(x.max(axis=self.axes, keepdims=True))
 
-    def slopes(self, x: Array) -> Array:
-        """Return equal shares for the largest values, 0 for the others."""
-        is_largest = x == self.reduced(x)
-        return np.asarray(is_largest / is_largest.sum(axis=self.axes, keepdims=True), dtype=x.dtype)
+    def place(self, values: Array) -> int:
+        """Return where the largest value is."""
+        return int(values.argmax())
 
-    def parts(self, values: Array, names: list[str], value: float) -> tuple[Line | Grid | Sum, ...]:
-        """Return the values with the largest marked, and its place."""
-        rows = values if values.ndim == 2 else values.reshape(1, -1)
-        row, column = (int(i) for i in np.unravel_index(int(rows.argmax()), rows.shape))
-        window = (slice(row, row + 1), slice(column, column + 1))
-        place = names[row * rows.shape[1] + column]
-        return (Grid("x", rows, window), Line(f"largest: {place} = {number(value)}"))
+
+class Amin(_Extreme):
+    """Smallest value over axes."""
+
+    name: ClassVar[str] = "amin"
+    equation: ClassVar[str] = "y = smallest x"
+    word: ClassVar[str] = "smallest"
+
+    def reduced(self, x: Array) -> Array:
+        """Return the smallest value."""
+        return np.asarray(x.min(axis=self.axes, keepdims=True))
+
+    def place(self, values: Array) -> int:
+        """Return where the smallest value is."""
+        return int(values.argmin())

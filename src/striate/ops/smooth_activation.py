@@ -1,9 +1,9 @@
-r"""Activation functions that followed ReLU: softplus, GELU, SiLU, and straight-line stand-ins for sigmoid and SiLU.
+r"""Activation functions that followed ReLU: softplus, GELU, SiLU, Mish, and stand-ins for sigmoid, tanh and SiLU.
 
 With the sigmoid $\sigma$, the normal distribution's $\Phi$ and its density $\varphi(x) = e^{-x^2/2} / \sqrt{2\pi}$:
 
 $$ \mathrm{softplus}' = \sigma(\beta x), \qquad \mathrm{silu}' = \sigma + x \sigma (1 - \sigma), \qquad
-   \mathrm{gelu}' = \Phi + x \varphi . $$
+   \mathrm{gelu}' = \Phi + x \varphi, \qquad \mathrm{logsigmoid}' = \sigma(-x) . $$
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ from striate.ops.op import Array
 from striate.ops.working import number
 
 __all__ = [
-    "GELU", "Hardsigmoid", "Hardswish", "SiLU", "Softplus", "gelu", "gelu_backward", "hardsigmoid",
-    "hardsigmoid_backward", "hardswish", "hardswish_backward", "silu", "silu_backward", "softplus", "softplus_backward",
+    "GELU", "Hardsigmoid", "Hardswish", "LogSigmoid", "Mish", "SiLU", "Softplus", "Softsign", "gelu", "gelu_backward",
+    "hardsigmoid", "hardsigmoid_backward", "hardswish", "hardswish_backward", "logsigmoid", "logsigmoid_backward",
+    "mish", "mish_backward", "silu", "silu_backward", "softplus", "softplus_backward", "softsign", "softsign_backward",
 ]  # fmt: skip
 
 # Of the approximation by tanh. Source: Hendrycks and Gimpel 2016, arXiv:1606.08415, section 2.
@@ -106,6 +107,53 @@ def hardswish(x: Any) -> Array:
 def hardswish_backward(grad_output: Any, x: Any) -> Array:
     """Return dL/dx of `hardswish`: the slope is 0 up to -3, (2x + 3) / 6 up to 3, then 1."""
     return apply_backward(Hardswish(), grad_output, x)
+
+
+def mish(x: Any) -> Array:
+    """Weigh a number by the tanh of its softplus: y = x tanh(ln(1 + exp(x))).
+
+    Source: Misra 2020, arXiv:1908.08681, equation 1.
+
+    Example:
+        >>> mish([-1.0, 0.0, 1.0]).round(6).tolist()
+        [-0.303401, 0.0, 0.865098]
+    """
+    return apply(Mish(), x)
+
+
+def mish_backward(grad_output: Any, x: Any) -> Array:
+    """Return dL/dx of `mish`: the slope is t + x s (1 - t^2), t = tanh(softplus(x)), s = sigmoid(x)."""
+    return apply_backward(Mish(), grad_output, x)
+
+
+def softsign(x: Any) -> Array:
+    """Squeeze numbers into (-1, 1) without an exponential: y = x / (1 + |x|).
+
+    Example:
+        >>> softsign([-3.0, 0.0, 1.0]).tolist()
+        [-0.75, 0.0, 0.5]
+    """
+    return apply(Softsign(), x)
+
+
+def softsign_backward(grad_output: Any, x: Any) -> Array:
+    """Return dL/dx of `softsign`: the slope 1 / (1 + |x|)^2 vanishes on both sides, more slowly than that of tanh."""
+    return apply_backward(Softsign(), grad_output, x)
+
+
+def logsigmoid(x: Any) -> Array:
+    """Return the logarithm of the sigmoid: y = -ln(1 + exp(-x)), computed without overflow on either side.
+
+    Example:
+        >>> logsigmoid([-1000.0, 0.0]).round(6).tolist()
+        [-1000.0, -0.693147]
+    """
+    return apply(LogSigmoid(), x)
+
+
+def logsigmoid_backward(grad_output: Any, x: Any) -> Array:
+    """Return dL/dx of `logsigmoid`: the slope is sigmoid(-x)."""
+    return apply_backward(LogSigmoid(), grad_output, x)
 
 
 def _softplus(function: str, beta: float, threshold: float) -> Softplus:
@@ -238,3 +286,65 @@ class Hardswish(Activation):
     def slope(self, x: Array) -> Array:
         """Return the slope of the piece that x lies on."""
         return np.where(x <= -3, 0.0, np.where(x < 3, (2 * x + 3) / 6, 1.0)).astype(x.dtype)
+
+
+@dataclass(frozen=True)
+class Mish(Activation):
+    """A number weighed by the tanh of its softplus."""
+
+    name: ClassVar[str] = "mish"
+    equation: ClassVar[str] = "y = x tanh(ln(1 + exp(x)))"
+    derivative: ClassVar[str] = "y' = t + x s (1 - t^2), t = tanh(ln(1 + exp(x))), s = sigmoid(x)"
+    arithmetic: ClassVar[str] = "{x} x tanh(ln(1 + exp({bare})))"
+    flops_per_value: ClassVar[int] = 11
+
+    def weight(self, x: Array) -> Array:
+        """Return tanh(softplus(x))."""
+        return np.asarray(np.tanh(np.logaddexp(x, np.zeros_like(x))))
+
+    def value(self, x: Array) -> Array:
+        """Return x tanh(softplus(x))."""
+        return np.asarray(x * self.weight(x))
+
+    def slope(self, x: Array) -> Array:
+        """Return t + x s (1 - t^2)."""
+        t = self.weight(x)
+        return np.asarray(t + x * Sigmoid().value(x) * (1 - t * t))
+
+
+@dataclass(frozen=True)
+class Softsign(Activation):
+    """Tanh without an exponential."""
+
+    name: ClassVar[str] = "softsign"
+    equation: ClassVar[str] = "y = x / (1 + |x|)"
+    derivative: ClassVar[str] = "y' = 1 / (1 + |x|)^2"
+    arithmetic: ClassVar[str] = "{x} / (1 + |{bare}|)"
+    flops_per_value: ClassVar[int] = 3
+
+    def value(self, x: Array) -> Array:
+        """Return x / (1 + |x|)."""
+        return np.asarray(x / (1 + np.abs(x)))
+
+    def slope(self, x: Array) -> Array:
+        """Return 1 / (1 + |x|)^2."""
+        return np.asarray(1 / (1 + np.abs(x)) ** 2)
+
+
+@dataclass(frozen=True)
+class LogSigmoid(Activation):
+    """The logarithm of the sigmoid."""
+
+    name: ClassVar[str] = "logsigmoid"
+    equation: ClassVar[str] = "y = -ln(1 + exp(-x))"
+    derivative: ClassVar[str] = "y' = 1 / (1 + exp(x))"
+    arithmetic: ClassVar[str] = "-ln(1 + exp(-{x}))"
+    flops_per_value: ClassVar[int] = 5
+
+    def value(self, x: Array) -> Array:
+        """Return -ln(1 + exp(-x))."""
+        return np.asarray(-np.logaddexp(-x, np.zeros_like(x)))
+
+    def slope(self, x: Array) -> Array:
+        """Return sigmoid(-x)."""
+        return Sigmoid().value(-x)

@@ -96,7 +96,7 @@ def _at_parameter(
             )
         place = tap
     else:
-        place = (channel,)
+        place = (channel if gradient.size > 1 else 0,)
     grad_output = graph.gradient(node)
     if grad_output is None:
         return []

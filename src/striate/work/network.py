@@ -24,7 +24,7 @@ from striate.work._gradient import gradient_parts
 __all__ = ["Place", "parse_place", "unfold"]
 
 Part = Any
-FOLLOWERS = ("batch_norm", "group_norm", "layer_norm", "instance_norm", "dropout")
+FOLLOWERS = ("batch_norm", "group_norm", "layer_norm", "instance_norm", "dropout", "prelu")
 """Operations beside the elementwise ones that keep a place where it is."""
 MOST_CHANNELS = 3
 

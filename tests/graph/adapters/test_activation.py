@@ -5,7 +5,8 @@ from torch.nn import functional as F
 
 from striate.graph import Opaque, capture
 from striate.ops.activation import ELU, Hardtanh, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
-from striate.ops.smooth_activation import GELU, Hardsigmoid, Hardswish, SiLU, Softplus
+from striate.ops.learned_activation import PReLU
+from striate.ops.smooth_activation import GELU, Hardsigmoid, Hardswish, LogSigmoid, Mish, SiLU, Softplus, Softsign
 from striate.ops.softmax import LogSoftmax, Softmax
 
 CASES = [
@@ -17,10 +18,6 @@ CASES = [
     (lambda x: F.relu(x * 1, True), ReLU()),
     (lambda x: F.relu_(x * 1), ReLU()),
     (nn.ReLU(inplace=True), ReLU()),
-    (lambda x: x.clamp(min=0), ReLU()),
-    (lambda x: torch.clamp_min(x, 0), ReLU()),
-    (lambda x: x.clamp(-1, 2), Hardtanh(-1.0, 2.0)),
-    (lambda x: x.clamp(0, 6), ReLU6()),
     (nn.ReLU6(), ReLU6()),
     (nn.Hardtanh(-2, 1), Hardtanh(-2.0, 1.0)),
     (F.leaky_relu, LeakyReLU(0.01)),
@@ -36,6 +33,12 @@ CASES = [
     (nn.Hardswish(), Hardswish()),
     (F.hardsigmoid, Hardsigmoid()),
     (nn.Softplus(2, 10), Softplus(2.0, 10.0)),
+    (nn.Mish(), Mish()),
+    (lambda x: F.mish(x * 1, inplace=True), Mish()),
+    (F.softsign, Softsign()),
+    (nn.Softsign(), Softsign()),
+    (F.logsigmoid, LogSigmoid()),
+    (nn.LogSigmoid(), LogSigmoid()),
     (nn.Softmax(dim=1), Softmax(1)),
     (lambda x: x.softmax(-1), Softmax(3)),
     (lambda x: F.log_softmax(x, dim=2), LogSoftmax(2)),
@@ -49,14 +52,21 @@ def test_each_form_of_an_activation_becomes_its_operation(one_node, images, func
     assert one_node(function, images).op == op
 
 
+@pytest.mark.parametrize("slopes", [1, 4])
+def test_prelu_takes_its_slopes_from_the_layer(one_node, images, slopes):
+    layer = nn.PReLU(slopes)
+    node = one_node(layer, images)
+    assert node.op == PReLU()
+    assert node.parameters["weight"].tensor is layer.weight
+    assert node.parameters["weight"].name == "layer.weight"
+
+
 @pytest.mark.parametrize(
     "function",
     [
-        lambda x: x.clamp(max=1),
-        lambda x: x.clamp(min=torch.zeros_like(x)),
         lambda x: x.softmax(1, dtype=torch.float32),
         lambda x: x.to(torch.int64),
-        nn.PReLU(),
+        nn.GLU(1),
     ],
 )
 def test_what_no_operation_describes_stays_opaque(network, images, function):

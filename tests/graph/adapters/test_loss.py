@@ -4,7 +4,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from striate.graph import Opaque, capture
+from striate.ops.absolute_error import HuberLoss, L1Loss, SmoothL1Loss
 from striate.ops.binary_loss import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
+from striate.ops.divergence import KLDivLoss
 from striate.ops.loss import CrossEntropy, NLLLoss
 from striate.ops.squared_error import MSELoss
 
@@ -28,6 +30,17 @@ def _captured(loss):
         (lambda y: F.nll_loss(F.log_softmax(y, 1), CLASSES), NLLLoss()),
         (lambda y: F.mse_loss(y, TARGETS), MSELoss()),
         (lambda y: nn.MSELoss(reduction="sum")(y, TARGETS), MSELoss("sum")),
+        (lambda y: F.cross_entropy(y, CLASSES, ignore_index=2), CrossEntropy(ignore_index=2)),
+        (lambda y: nn.CrossEntropyLoss(ignore_index=0, reduction="sum")(y, CLASSES), CrossEntropy("sum", 0.0, 0)),
+        (lambda y: F.nll_loss(y.log_softmax(1), CLASSES, ignore_index=1), NLLLoss(ignore_index=1)),
+        (lambda y: F.l1_loss(y, TARGETS), L1Loss()),
+        (lambda y: nn.L1Loss(reduction="sum")(y, TARGETS), L1Loss("sum")),
+        (lambda y: F.smooth_l1_loss(y, TARGETS), SmoothL1Loss()),
+        (lambda y: nn.SmoothL1Loss(beta=0.3)(y, TARGETS), SmoothL1Loss("mean", 0.3)),
+        (lambda y: F.huber_loss(y, TARGETS, delta=0.4), HuberLoss("mean", 0.4)),
+        (lambda y: nn.HuberLoss(reduction="sum")(y, TARGETS), HuberLoss("sum")),
+        (lambda y: F.kl_div(y.log_softmax(1), TARGETS, reduction="batchmean"), KLDivLoss("batchmean")),
+        (lambda y: nn.KLDivLoss(reduction="sum", log_target=True)(y, TARGETS), KLDivLoss("sum", True)),
         (lambda y: F.binary_cross_entropy(y.sigmoid(), TARGETS), BinaryCrossEntropy()),
         (lambda y: F.binary_cross_entropy_with_logits(y, TARGETS), BinaryCrossEntropyWithLogits()),
     ],
@@ -43,9 +56,8 @@ def test_losses_become_operations(assert_replays, loss, op):
 @pytest.mark.parametrize(
     "loss",
     [
-        lambda y: F.cross_entropy(y, CLASSES, ignore_index=2),
         lambda y: F.binary_cross_entropy_with_logits(y, TARGETS, pos_weight=torch.ones(4).double()),
-        lambda y: F.smooth_l1_loss(y, TARGETS),
+        lambda y: F.hinge_embedding_loss(y, TARGETS),
     ],
 )
 def test_what_no_operation_describes_stays_opaque(loss):

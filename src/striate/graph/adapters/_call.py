@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
 
 from striate.ops.op import Op, Shape
 
-__all__ = ["Call", "Operand", "named", "per_axis", "shape_of"]
+__all__ = ["Call", "Operand", "named", "per_axis", "plain", "shape_of"]
 
 Operand = Tensor | float
 """What stands on a side of an operator; a plain number becomes a constant."""
@@ -48,3 +48,12 @@ def per_axis(value: int | Sequence[int], dims: int) -> Shape:
     """
     values = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
     return values * dims if len(values) == 1 else values
+
+
+def plain(op: Op) -> Callable[..., Call | None]:
+    """Return an adapter of a function of one number that has no options."""
+
+    def adapt(input: Tensor, inplace: bool = False, *, out: Tensor | None = None) -> Call | None:
+        return None if input.is_complex() else Call(op, (input,))
+
+    return adapt

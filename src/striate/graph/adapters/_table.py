@@ -8,7 +8,20 @@ from typing import Any
 
 from torch import Tensor
 
-from striate.graph.adapters import activation, arithmetic, convolution, dense, loss, normalization, pooling, reshaping
+from striate.graph.adapters import (
+    activation,
+    arithmetic,
+    comparison,
+    convolution,
+    dense,
+    interpolation,
+    loss,
+    normalization,
+    pooling,
+    reduction,
+    reshaping,
+    stacking,
+)
 from striate.graph.adapters._call import Call, shape_of
 
 __all__ = ["ADAPTERS", "adapt"]
@@ -16,12 +29,16 @@ __all__ = ["ADAPTERS", "adapt"]
 ADAPTERS: dict[str, Callable[..., Any]] = {
     **activation.ADAPTERS,
     **arithmetic.ADAPTERS,
+    **comparison.ADAPTERS,
     **convolution.ADAPTERS,
     **dense.ADAPTERS,
+    **interpolation.ADAPTERS,
     **loss.ADAPTERS,
     **normalization.ADAPTERS,
     **pooling.ADAPTERS,
+    **reduction.ADAPTERS,
     **reshaping.ADAPTERS,
+    **stacking.ADAPTERS,
 }
 """By the plain name of the call. An adapter has the signature of the call and returns a `Call`, one for each output,
 or None where the call uses options that no operation has."""

@@ -1,4 +1,4 @@
-"""PyTorch's activations, as functions, as methods and in place; clamping is one of them."""
+"""PyTorch's activations, as functions, as methods and in place."""
 
 from __future__ import annotations
 
@@ -7,20 +7,13 @@ from typing import Any
 
 from torch import Tensor
 
-from striate.graph.adapters._call import Call
+from striate.graph.adapters._call import Call, plain
 from striate.ops.activation import ELU, Hardtanh, Identity, LeakyReLU, ReLU, ReLU6, Sigmoid, Tanh
-from striate.ops.op import Op
-from striate.ops.smooth_activation import GELU, Hardsigmoid, Hardswish, SiLU, Softplus
+from striate.ops.learned_activation import PReLU
+from striate.ops.smooth_activation import GELU, Hardsigmoid, Hardswish, LogSigmoid, Mish, SiLU, Softplus, Softsign
 from striate.ops.softmax import LogSoftmax, Softmax
 
 __all__ = ["ADAPTERS"]
-
-
-def _plain(op: Op) -> Callable[..., Call]:
-    def adapt(input: Tensor, inplace: bool = False, *, out: Tensor | None = None) -> Call:
-        return Call(op, (input,))
-
-    return adapt
 
 
 def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Call:
@@ -29,16 +22,8 @@ def _hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplac
     return Call(Hardtanh(float(min_val), float(max_val)), (input,))
 
 
-def _clamp(input: Tensor, min: Any = None, max: Any = None, *, out: Tensor | None = None) -> Call | None:
-    if isinstance(min, Tensor) or isinstance(max, Tensor):
-        return None
-    if max is None:
-        return Call(ReLU(), (input,)) if min == 0 else None
-    return None if min is None else _hardtanh(input, min, max)
-
-
-def _clamp_min(input: Tensor, min: Any, *, out: Tensor | None = None) -> Call | None:
-    return _clamp(input, min)
+def _prelu(input: Tensor, weight: Tensor) -> Call:
+    return Call(PReLU(), (input,), {"weight": weight})
 
 
 def _leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Call:
@@ -75,17 +60,18 @@ def _converted(input: Tensor, *args: Any, **kwargs: Any) -> Call | None:
 
 
 ADAPTERS: dict[str, Callable[..., Any]] = {
-    "relu": _plain(ReLU()),
-    "relu6": _plain(ReLU6()),
-    "sigmoid": _plain(Sigmoid()),
-    "tanh": _plain(Tanh()),
-    "silu": _plain(SiLU()),
-    "hardsigmoid": _plain(Hardsigmoid()),
-    "hardswish": _plain(Hardswish()),
+    "relu": plain(ReLU()),
+    "relu6": plain(ReLU6()),
+    "sigmoid": plain(Sigmoid()),
+    "tanh": plain(Tanh()),
+    "silu": plain(SiLU()),
+    "hardsigmoid": plain(Hardsigmoid()),
+    "hardswish": plain(Hardswish()),
+    "mish": plain(Mish()),
+    "softsign": plain(Softsign()),
+    **dict.fromkeys(("logsigmoid", "log_sigmoid"), plain(LogSigmoid())),
+    "prelu": _prelu,
     "hardtanh": _hardtanh,
-    "clamp": _clamp,
-    "clip": _clamp,
-    "clamp_min": _clamp_min,
     "leaky_relu": _leaky_relu,
     "elu": _elu,
     "softplus": _softplus,

@@ -1,4 +1,4 @@
-"""PyTorch's arithmetic between tensors and numbers, concatenation, and what makes one number of many."""
+"""PyTorch's arithmetic between tensors and numbers, elementary functions, and concatenation."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ from typing import Any
 
 from torch import Tensor
 
-from striate.graph.adapters._call import Call, Operand
-from striate.ops.combination import Add, Concatenate, Divide, Multiply, Subtract
+from striate.graph.adapters._call import Call, Operand, plain
+from striate.ops.combination import Add, Concatenate, Divide, Multiply, ScaledAdd, Subtract
+from striate.ops.elementwise import Abs, Exp, Log, Pow, Reciprocal, Rsqrt, Sqrt
 from striate.ops.matmul import Matmul
 from striate.ops.op import Op
-from striate.ops.reduction import Amax, Mean, Total
 
 __all__ = ["ADAPTERS"]
 
 
 def _pairwise(op: Op, *, is_reversed: bool = False) -> Callable[..., Call | None]:
-    def adapt(
-        input: Operand, other: Operand, *, alpha: float = 1, rounding_mode: str | None = None, out: Any = None
-    ) -> Call | None:
-        if alpha != 1 or rounding_mode is not None:
+    def adapt(input: Operand, other: Operand, *, rounding_mode: str | None = None, out: Any = None) -> Call | None:
+        if rounding_mode is not None:
             return None
         return Call(op, (other, input) if is_reversed else (input, other))
+
+    return adapt
+
+
+def _sum(op: Op, *, sign: int, is_reversed: bool = False) -> Callable[..., Call]:
+    def adapt(input: Operand, other: Operand, *, alpha: float = 1, out: Any = None) -> Call:
+        inputs = (other, input) if is_reversed else (input, other)
+        return Call(op if alpha == 1 else ScaledAdd(sign * float(alpha)), inputs)
 
     return adapt
 
@@ -36,8 +42,9 @@ def _square(input: Tensor, *, out: Any = None) -> Call:
 
 
 def _power(input: Operand, exponent: Operand, *, out: Any = None) -> Call | None:
-    is_square = isinstance(input, Tensor) and not isinstance(exponent, Tensor) and exponent == 2
-    return Call(Multiply(), (input, input)) if is_square else None
+    if not isinstance(input, Tensor) or isinstance(exponent, Tensor) or input.is_complex():
+        return None
+    return _square(input) if exponent == 2 else Call(Pow(float(exponent)), (input,))
 
 
 def _concatenate(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = None, out: Any = None) -> Call | None:
@@ -47,54 +54,23 @@ def _concatenate(tensors: Sequence[Tensor], dim: int = 0, *, axis: int | None = 
     return Call(Concatenate(wanted % kept[0].ndim), kept) if kept else None
 
 
-def _reduction(kind: Callable[[tuple[int, ...], bool], Op]) -> Callable[..., Call | None]:
-    def adapt(
-        input: Tensor,
-        dim: int | Sequence[int] | None = None,
-        keepdim: bool = False,
-        *,
-        dtype: Any = None,
-        out: Any = None,
-    ) -> Call | None:
-        if dtype not in (None, input.dtype):
-            return None
-        return Call(kind(_axes(input, dim), keepdim), (input,))
-
-    return adapt
-
-
-def _axes(input: Tensor, dim: int | Sequence[int] | None) -> tuple[int, ...]:
-    if dim is None or dim == () or dim == []:
-        return tuple(range(input.ndim))
-    given = (dim,) if isinstance(dim, int) else dim
-    return tuple(sorted(axis % max(1, input.ndim) for axis in given))
-
-
-def _largest(
-    input: Tensor, dim: Any = None, keepdim: bool = False, *, out: Any = None
-) -> list[Call | None] | Call | None:
-    """Adapt ``max``: of all values, along an axis (with the positions as a second output), or of two tensors."""
-    if isinstance(dim, Tensor):
-        return None
-    call = Call(Amax(_axes(input, dim), keepdim), (input,))
-    return call if dim is None else [call, None]
-
-
 ADAPTERS: dict[str, Callable[..., Any]] = {
-    **dict.fromkeys(("add", "radd"), _pairwise(Add())),
+    **dict.fromkeys(("add", "radd"), _sum(Add(), sign=1)),
+    **dict.fromkeys(("sub", "subtract"), _sum(Subtract(), sign=-1)),
+    "rsub": _sum(Subtract(), sign=-1, is_reversed=True),
     **dict.fromkeys(("mul", "rmul", "multiply"), _pairwise(Multiply())),
-    **dict.fromkeys(("sub", "subtract"), _pairwise(Subtract())),
     **dict.fromkeys(("div", "divide", "true_divide", "truediv"), _pairwise(Divide())),
-    "rsub": _pairwise(Subtract(), is_reversed=True),
     **dict.fromkeys(("rdiv", "rtruediv"), _pairwise(Divide(), is_reversed=True)),
     **dict.fromkeys(("matmul", "mm", "bmm"), _pairwise(Matmul())),
     "rmatmul": _pairwise(Matmul(), is_reversed=True),
     **dict.fromkeys(("neg", "negative"), _negative),
     "square": _square,
     "pow": _power,
+    "exp": plain(Exp()),
+    "log": plain(Log()),
+    "sqrt": plain(Sqrt()),
+    "rsqrt": plain(Rsqrt()),
+    **dict.fromkeys(("abs", "absolute"), plain(Abs())),
+    "reciprocal": plain(Reciprocal()),
     **dict.fromkeys(("cat", "concat", "concatenate"), _concatenate),
-    "mean": _reduction(Mean),
-    "sum": _reduction(Total),
-    "amax": _reduction(Amax),
-    "max": _largest,
 }

@@ -8,8 +8,11 @@ from typing import Any
 from torch import Tensor
 
 from striate.graph.adapters._call import Call, named
+from striate.ops.absolute_error import HuberLoss, L1Loss, SmoothL1Loss
 from striate.ops.binary_loss import BinaryCrossEntropy, BinaryCrossEntropyWithLogits
+from striate.ops.divergence import KLDivLoss
 from striate.ops.loss import CrossEntropy, NLLLoss
+from striate.ops.op import Op
 from striate.ops.squared_error import MSELoss
 
 __all__ = ["ADAPTERS"]
@@ -27,9 +30,9 @@ def _cross_entropy(
     reduction: str = "mean",
     label_smoothing: float = 0.0,
 ) -> Call | None:
-    op = CrossEntropy(reduction, float(label_smoothing))
-    is_plain = (size_average, reduce) == (None, None) and _counts_all(target, ignore_index)
-    return Call(op, (input, target), named(weight=weight)) if is_plain and reduction in REDUCTIONS else None
+    if (size_average, reduce) != (None, None) or reduction not in REDUCTIONS:
+        return None
+    return Call(CrossEntropy(reduction, float(label_smoothing), ignore_index), (input, target), named(weight=weight))
 
 
 def _nll_loss(
@@ -41,12 +44,9 @@ def _nll_loss(
     reduce: None = None,
     reduction: str = "mean",
 ) -> Call | None:
-    is_plain = (size_average, reduce) == (None, None) and _counts_all(target, ignore_index)
-    return Call(NLLLoss(reduction), (input, target), named(weight=weight)) if is_plain else None
-
-
-def _counts_all(target: Tensor, ignore_index: int) -> bool:
-    return target.is_floating_point() or not bool((target == ignore_index).any())
+    if (size_average, reduce) != (None, None) or reduction not in REDUCTIONS:
+        return None
+    return Call(NLLLoss(reduction, ignore_index=ignore_index), (input, target), named(weight=weight))
 
 
 def _pair(kind: Callable[[str], Any]) -> Callable[..., Call | None]:
@@ -65,16 +65,50 @@ def _pair(kind: Callable[[str], Any]) -> Callable[..., Call | None]:
     return adapt
 
 
-def _mse_loss(
+def _difference(kind: Callable[[str], Op]) -> Callable[..., Call | None]:
+    def adapt(
+        input: Tensor,
+        target: Tensor,
+        size_average: None = None,
+        reduce: None = None,
+        reduction: str = "mean",
+        weight: Tensor | None = None,
+    ) -> Call | None:
+        is_plain = weight is None and (size_average, reduce) == (None, None)
+        return Call(kind(reduction), (input, target)) if is_plain and reduction in REDUCTIONS else None
+
+    return adapt
+
+
+def _smooth_l1_loss(
     input: Tensor,
     target: Tensor,
     size_average: None = None,
     reduce: None = None,
     reduction: str = "mean",
-    weight: Tensor | None = None,
+    beta: float = 1.0,
 ) -> Call | None:
-    is_plain = weight is None and (size_average, reduce) == (None, None)
-    return Call(MSELoss(reduction), (input, target)) if is_plain and reduction in REDUCTIONS else None
+    is_plain = (size_average, reduce) == (None, None) and reduction in REDUCTIONS
+    return Call(SmoothL1Loss(reduction, float(beta)), (input, target)) if is_plain else None
+
+
+def _huber_loss(
+    input: Tensor, target: Tensor, reduction: str = "mean", delta: float = 1.0, weight: Tensor | None = None
+) -> Call | None:
+    is_plain = weight is None and reduction in REDUCTIONS
+    return Call(HuberLoss(reduction, float(delta)), (input, target)) if is_plain else None
+
+
+def _kl_div(
+    input: Tensor,
+    target: Tensor,
+    size_average: None = None,
+    reduce: None = None,
+    reduction: str = "mean",
+    log_target: bool = False,
+) -> Call | None:
+    is_plain = (size_average, reduce) == (None, None) and reduction in (*REDUCTIONS, "batchmean")
+    return Call(KLDivLoss(reduction, bool(log_target)), (input, target)) if is_plain else None
 
 
 ADAPTERS: dict[str, Callable[..., Any]] = {
@@ -82,5 +116,9 @@ ADAPTERS: dict[str, Callable[..., Any]] = {
     "nll_loss": _nll_loss,
     "binary_cross_entropy": _pair(BinaryCrossEntropy),
     "binary_cross_entropy_with_logits": _pair(BinaryCrossEntropyWithLogits),
-    "mse_loss": _mse_loss,
+    "mse_loss": _difference(MSELoss),
+    "l1_loss": _difference(L1Loss),
+    "smooth_l1_loss": _smooth_l1_loss,
+    "huber_loss": _huber_loss,
+    "kl_div": _kl_div,
 }
