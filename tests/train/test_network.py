@@ -117,7 +117,7 @@ class _Dictionary(nn.Module):
         (_Dictionary(), r"must return logits of shape \(2, 10\), got dict"),
         (
             nn.Conv2d(3, 10, 3),
-            r"cannot take images of shape \(1, 28, 28\)\. Conv2d\(in_channels=3\) received 1 channels.*set in_channels=1",
+            r"shape \(1, 28, 28\)\. Conv2d\(in_channels=3\) received 1 channel.*set in_channels=1",
         ),
         (nn.Conv2d(1, 10, 33), r"cannot take images of shape \(1, 28, 28\)"),
         (nn.Module(), r"cannot take images of shape"),

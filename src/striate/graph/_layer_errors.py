@@ -103,10 +103,10 @@ def _channels(failed: Failed, input: Tensor, wanted: int, *, dims: int) -> str:
             order = (0, dims + 1, *range(1, dims + 1))
             return f"{failed.layer} received {shape}, channels last: give {AXES[dims]}, x.permute{order}."
         return (
-            f"{failed.layer} received {got} channels, shape {shape}: set in_channels={got}, "
+            f"{failed.layer} received {counted(got, 'channel')}, shape {shape}: set in_channels={got}, "
             f"or give images of {counted(wanted, 'channel')}."
         )
-    return f"{failed.layer} received {got} channels, shape {shape}: set in_channels={got}."
+    return f"{failed.layer} received {counted(got, 'channel')}, shape {shape}: set in_channels={got}."
 
 
 def wrong_axes(failed: Failed, input: Tensor, *, dims: int) -> str:
@@ -151,7 +151,7 @@ def _batch_norm(failed: Failed, input: Tensor, *args: Any, **kwargs: Any) -> str
     given = [t for t in (*args, kwargs.get("weight"), kwargs.get("bias")) if isinstance(t, Tensor)]
     if input.ndim > 1 and given and given[0].numel() != input.shape[1]:
         got = input.shape[1]
-        return f"{failed.layer} received {got} channels, shape {shape_of(input)}: set num_features={got}."
+        return f"{failed.layer} received {counted(got, 'channel')}, shape {shape_of(input)}: set num_features={got}."
     if input.ndim > 1 and input.numel() == input.shape[1] and kwargs.get("training", False):
         return (
             f"{failed.layer} received {shape_of(input)} in training, one value a channel, which has no variance: "
@@ -164,9 +164,11 @@ def _group_norm(failed: Failed, input: Tensor, num_groups: int, *args: Any, **kw
     weight = kwargs.get("weight", args[0] if args else None)
     got = input.shape[1] if input.ndim > 1 else 0
     if isinstance(weight, Tensor) and weight.numel() != got:
-        return f"{failed.layer} received {got} channels, shape {shape_of(input)}: set num_channels={got}."
+        return f"{failed.layer} received {counted(got, 'channel')}, shape {shape_of(input)}: set num_channels={got}."
     return (
-        f"{failed.layer} received {got} channels for {num_groups} groups: take a divisor." if got % num_groups else None
+        f"{failed.layer} received {counted(got, 'channel')} for {num_groups} groups: take a divisor."
+        if got % num_groups
+        else None
     )
 
 
