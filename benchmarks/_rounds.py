@@ -23,14 +23,15 @@ class Side:
 
     Args:
         arguments: What follows ``python -m``.
+        python: The interpreter; None: this one.
 
     Raises:
         RuntimeError: (also from `round`) the process ended; its own message is on standard error.
     """
 
-    def __init__(self, arguments: Sequence[str]) -> None:
+    def __init__(self, arguments: Sequence[str], *, python: str | None = None) -> None:
         self._arguments = list(arguments)
-        command = [sys.executable, "-m", *arguments]
+        command = [python or sys.executable, "-m", *arguments]
         self._process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.about = self._read()
 
@@ -43,6 +44,11 @@ class Side:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+
+    @property
+    def process_id(self) -> int:
+        """Of the process."""
+        return self._process.pid
 
     def round(self, **request: Any) -> float:
         """Let it train and return images per second."""

@@ -20,6 +20,7 @@ __all__ = [
     "parse",
     "publish",
     "reach_text",
+    "require_data",
     "write_results",
 ]
 
@@ -44,8 +45,14 @@ def make_parser(name: str, description: str | None) -> argparse.ArgumentParser:
 
 
 def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = None) -> argparse.Namespace:
-    """Parse the command line, and leave with one line and exit code 2 where ``STRIATE_DATA`` does not name a folder."""
+    """Parse the command line of a benchmark that cannot do without data, see `require_data`."""
     options = parser.parse_args(arguments)
+    require_data(parser)
+    return options
+
+
+def require_data(parser: argparse.ArgumentParser) -> None:
+    """Leave with one line and exit code 2 where ``STRIATE_DATA`` does not name a folder."""
     folder = os.environ.get("STRIATE_DATA", "")
     if not folder or not Path(folder).is_dir():
         name = parser.prog.removeprefix("python -m ")
@@ -54,7 +61,6 @@ def parse(parser: argparse.ArgumentParser, arguments: Sequence[str] | None = Non
             f"{name}: `STRIATE_DATA` must name the folder with the data sets, got {folder or 'nothing'}. "
             "Set it: export STRIATE_DATA=FOLDER (benchmarks/README.md says what lies there).\n",
         )
-    return options
 
 
 def write_results(folder: Path, name: str, values: Mapping[str, Any]) -> Path:

@@ -21,10 +21,12 @@ from striate.errors import (
 
 if TYPE_CHECKING:
     from striate import data as data
+    from striate import engine as engine
     from striate import graph as graph
     from striate import models as models
     from striate import ops as ops
     from striate import work as work
+    from striate.engine import accelerate as accelerate
     from striate.graph import capture as capture
     from striate.graph import check_shapes as check_shapes
     from striate.train import Recipe as Recipe
@@ -44,9 +46,11 @@ __all__ = [
     "StriateError",
     "UsageError",
     "__version__",
+    "accelerate",
     "capture",
     "check_shapes",
     "data",
+    "engine",
     "graph",
     "models",
     "ops",
@@ -62,9 +66,11 @@ __getattr__, __dir__ = lazy_names(
     {
         "Recipe": "train",
         "Run": "train",
+        "accelerate": "engine",
         "capture": "graph",
         "check_shapes": "graph",
         "data": "",
+        "engine": "",
         "graph": "",
         "models": "",
         "ops": "",

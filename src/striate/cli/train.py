@@ -120,6 +120,9 @@ def command(
             help="Default: measured on a GPU, off on a CPU.",
         ),
     ] = None,
+    engine: Annotated[
+        str, typer.Option(rich_help_panel=MACHINE, help="striate, torch, or auto: the faster of the two.")
+    ] = "auto",
     output: Annotated[
         Path, typer.Option("--output", "-o", rich_help_panel=OUTPUT, help="Where the run folder is made.")
     ] = Path("runs"),
@@ -189,6 +192,7 @@ def command(
         bf16=amp,
         channels_last=channels_last,
         compile=torchcompile,
+        engine=engine,
         tracker="tensorboard" if tensorboard else None,
         progress=Progress(quiet=quiet, json=json),
         **overrides,

@@ -6,5 +6,19 @@ from striate.graph.capture import capture
 from striate.graph.check_shapes import check_shapes
 from striate.graph.graph import Graph, Node, Parameter
 from striate.graph.opaque import Constant, Input, Opaque
+from striate.graph.rerun import rerun
+from striate.graph.torch_call import Aside, Replay
 
-__all__ = ["Constant", "Graph", "Input", "Node", "Opaque", "Parameter", "capture", "check_shapes"]
+__all__ = [
+    "Aside",
+    "Constant",
+    "Graph",
+    "Input",
+    "Node",
+    "Opaque",
+    "Parameter",
+    "Replay",
+    "capture",
+    "check_shapes",
+    "rerun",
+]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
 
 __all__ = [
     "FREE",
     "MAY_DO_NOTHING",
+    "PLAIN",
     "READS",
     "VALUELESS",
     "call_name",
@@ -47,6 +50,10 @@ MAY_DO_NOTHING = {
 }  # fmt: skip
 """Calls that hand back the very tensor they were given where there is nothing to do: then they are no node."""
 
+PLAIN = frozenset({int, float, bool, str, complex, type(None), torch.dtype, torch.device, torch.layout, type(...)})
+"""Types of arguments in which no tensor hides."""
+SEQUENCES = (tuple, list)
+
 
 def call_name(func: Any) -> str:
     """Return the name of a call: of a function, a method, an attribute or a registered operation.
@@ -64,6 +71,7 @@ def call_name(func: Any) -> str:
     return name
 
 
+@cache
 def plain_name(name: str) -> tuple[str, bool]:
     """Return a call's name without the marks of operators and of in-place calls, and whether it had the latter.
 
@@ -88,11 +96,12 @@ def tensors_in(value: Any) -> list[Tensor]:
 
 def _collect(value: Any, found: list[Tensor]) -> None:
     # The order is that of frequency: this runs several times for every call of the network.
+    kind = type(value)
+    if kind in PLAIN:
+        return
     if isinstance(value, Tensor):
         found.append(value)
-    elif value is None or isinstance(value, int | float | str):
-        return
-    elif isinstance(value, tuple | list):
+    elif isinstance(value, SEQUENCES):
         for item in value:
             _collect(item, found)
     elif isinstance(value, dict):

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from striate.graph._torch_calls import TorchCall
 from striate.graph.graph import Graph, Node, Parameter
+from striate.graph.opaque import Constant, Input
+from striate.graph.torch_call import Aside, Replay
 from striate.ops.op import Op, Shape
 
-__all__ = ["Draft", "Place", "finish", "names_of"]
+__all__ = ["AsideDraft", "Draft", "Place", "finish", "names_of"]
 
 
 @dataclass(eq=False, slots=True)
@@ -44,12 +47,27 @@ class Draft:
     in_place: bool = False
     is_live: bool = True
     """Whether it depends on the input or on a parameter."""
+    varies: bool = False
+    """Whether it depends on the input, so that its shape may."""
+    torch_call: TorchCall | None = None
+    """The call that makes it, to be run again."""
+    part: int = 0
+    """Which of the outputs of that call it is."""
     name: str = ""
     """For inputs and parameters, whose names do not come from a place."""
     index: int | None = None
     value: Tensor | None = None
     edge: Any = None
     """Its place in autograd's graph at the time it was produced."""
+
+
+@dataclass(eq=False, slots=True)
+class AsideDraft:
+    """A call that made no node and counts all the same, and the answer that a check must find again."""
+
+    position: int
+    call: TorchCall
+    answer: Any = None
 
 
 def names_of(drafts: Sequence[Draft]) -> list[str]:
@@ -105,6 +123,9 @@ def finish(
     read: Sequence[Draft],
     gradients: dict[int, Tensor] | None,
     parameter_gradients: dict[int, Tensor],
+    asides: Sequence[AsideDraft],
+    network_end: int | None,
+    structure: Any,
 ) -> Graph:
     """Return the graph of all drafts; `gradients` go by the index of the draft."""
     nodes: list[Node] = []
@@ -124,6 +145,7 @@ def finish(
             output_shape=draft.shape,
             dtype=draft.dtype,
             in_place=draft.in_place,
+            replay=_replay(draft, nodes),
         )
         nodes.append(node)
     return Graph(
@@ -135,7 +157,38 @@ def finish(
         _values={_index(draft): draft.value for draft in drafts if draft.value is not None},
         _gradients=gradients,
         _parameter_gradients=parameter_gradients,
+        asides=tuple(_aside(aside, nodes) for aside in asides),
+        _network_end=network_end,
+        _structure=structure,
+        _refusals={_index(draft): reason for draft in drafts if (reason := _refusal(draft)) is not None},
     )
+
+
+def _replay(draft: Draft, nodes: Sequence[Node]) -> Replay | None:
+    call = draft.torch_call
+    if call is None or call.refusal is not None:
+        return None
+    return Replay(_at(nodes, call.given), _sized(nodes, call), draft.part, call)
+
+
+def _aside(aside: AsideDraft, nodes: Sequence[Node]) -> Aside:
+    call = aside.call
+    return Aside(_at(nodes, call.given), _sized(nodes, call), aside.position, call, aside.answer)
+
+
+def _at(nodes: Sequence[Node], indices: Iterable[int]) -> tuple[Node, ...]:
+    return tuple([nodes[index] for index in indices])
+
+
+def _sized(nodes: Sequence[Node], call: TorchCall) -> tuple[Node, ...]:
+    return _at(nodes, (index for index in call.sized if index not in call.given)) if call.sized else ()
+
+
+def _refusal(draft: Draft) -> str | None:
+    """Return why a node cannot be run again; None: it can, or there is nothing to run."""
+    if draft.torch_call is not None:
+        return draft.torch_call.refusal
+    return None if isinstance(draft.op, Input | Constant) else "PyTorch does not show what computes it."
 
 
 def _index(draft: Draft) -> int:

@@ -20,6 +20,9 @@ from striate.graph.graph import Parameter
 __all__ = ["Guard", "untouched"]
 
 
+Table = dict[str, Any]
+
+
 @dataclass(eq=False)
 class Guard:
     """What a run needs to know of the network, and what must be put back after it."""
@@ -30,6 +33,10 @@ class Guard:
     """By the identity of the tensor that the run sees: parameters, and the stand-ins of buffers."""
     attributes: set[int] = field(default_factory=set)
     """Identities of tensors that are plain attributes of modules."""
+    stand_ins: list[tuple[nn.Module, str, Tensor]] = field(default_factory=list)
+    """What took the place of buffers, with the module and the name there."""
+    tables: list[tuple[Table, Table]] = field(default_factory=list)
+    """Attributes, parameters, buffers and children of each module as they are now and as they were."""
     copies: list[tuple[Tensor, Tensor, int]] = field(default_factory=list)
     """Tensors that were about to be written on, what they held, and their version counter."""
 
@@ -57,7 +64,8 @@ def untouched(model: nn.Module) -> Iterator[Guard]:
         _own_parameters(guard)
         stack.callback(_put_back, guard.copies)
         stack.callback(_restore_requires_grad, [(p.tensor, p.tensor.requires_grad) for p in guard.owners.values()])
-        stack.callback(_restore_attributes, _attributes(guard))
+        guard.tables = _attributes(guard)
+        stack.callback(_restore_attributes, guard.tables)
         _stand_in_for_buffers(guard)
         yield guard
 
@@ -73,9 +81,6 @@ def _own_parameters(guard: Guard) -> None:
                 )
             if parameter is not None:
                 guard.owners.setdefault(id(parameter), Parameter(name, parameter))
-
-
-Table = dict[str, Any]
 
 
 def _attributes(guard: Guard) -> list[tuple[Table, Table]]:
@@ -117,6 +122,7 @@ def _stand_in_for_buffers(guard: Guard) -> None:
                 copies[id(buffer)] = buffer.detach().clone()
                 guard.owners[id(copies[id(buffer)])] = Parameter(name, buffer, "buffer")
             module._buffers[key] = copies[id(buffer)]
+            guard.stand_ins.append((module, key, copies[id(buffer)]))
 
 
 def _put_back(copies: list[tuple[Tensor, Tensor, int]]) -> None:

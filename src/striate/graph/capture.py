@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,8 @@ class Run:
         self.loss = loss
         self.inputs: list[Draft] = []
         self.outputs: list[Draft] = []
+        self.structure: Any = None
+        self.network_end: int | None = None
         self.loss_draft: Draft | None = None
         self.gradients: dict[int, Tensor] | None = None
         self.parameter_gradients: dict[int, Tensor] = {}
@@ -76,9 +79,11 @@ class Run:
     def start(self, origins: Origins) -> None:
         """Run the network, and the loss and its gradients where there is one."""
         self.origins = origins
-        self.recorder = recorder = Recorder(origins)
         has_loss = self.loss is not None
-        with torch.set_grad_enabled(torch.is_grad_enabled() or has_loss), recorder.modules():
+        with ExitStack() as stack:
+            stack.enter_context(torch.set_grad_enabled(torch.is_grad_enabled() or has_loss))
+            self.recorder = recorder = Recorder(origins)
+            stack.enter_context(recorder.modules())
             given = [_given(value, self.model, requires_grad=has_loss) for value in self.example]
             tensors = [value for value in given if isinstance(value, Tensor)]
             for index, tensor in enumerate(tensors):
@@ -86,6 +91,7 @@ class Run:
             with recorder:
                 output = self.model(*given)
             self.outputs = [origins.operand(tensor) for tensor in tensors_in(output)]
+            self.structure, self.network_end = recorder.repeats.end(output), len(origins.drafts)
             if self.loss is not None:
                 recorder.begin_loss()
                 with recorder:
@@ -94,6 +100,7 @@ class Run:
 
     def graph(self) -> Graph:
         """Return what was recorded; of a run that failed, all that came before."""
+        self.recorder.repeats.settle()
         return finish(
             self.origins.drafts,
             inputs=self.inputs,
@@ -102,6 +109,9 @@ class Run:
             read=self.recorder.read,
             gradients=self.gradients,
             parameter_gradients=self.parameter_gradients,
+            asides=self.recorder.repeats.asides,
+            network_end=self.network_end,
+            structure=self.structure,
         )
 
     def _differentiate(self, value: Any) -> None:

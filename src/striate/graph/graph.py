@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -13,6 +13,9 @@ from torch import Tensor
 from striate.errors import UsageError, nearest
 from striate.graph.opaque import Opaque
 from striate.ops.op import Op, Shape
+
+if TYPE_CHECKING:
+    from striate.graph.torch_call import Aside, Replay
 
 __all__ = ["Graph", "Node", "Parameter"]
 
@@ -54,6 +57,9 @@ class Node:
     dtype: torch.dtype
     in_place: bool = False
     """Whether the call wrote on one of its inputs."""
+    replay: Replay | None = None
+    """The call, to be run again in PyTorch on new values. None: there is none (inputs, constants that are the same in
+    every run), or it cannot be run again; `striate.graph.rerun.obstacles` says why."""
 
     @property
     def sources(self) -> tuple[Node, ...]:
@@ -79,6 +85,13 @@ class Graph:
     read_values: tuple[Node, ...] = ()
     """Nodes whose numbers Python read during the run (``if x.sum() > 0``, ``.item()``, ``.numpy()``): what followed may
     depend on them without an edge, and another input may give another graph."""
+    asides: tuple[Aside, ...] = ()
+    """Calls that made no node and count all the same when the run is repeated, in order: writes on buffers, and what
+    Python decided on."""
+    _network_end: int | None = None
+    """How many nodes there are without those of the loss."""
+    _structure: Any = None
+    _refusals: Mapping[int, str] = field(default_factory=dict)
     _values: Mapping[int, Tensor] = field(default_factory=dict)
     _gradients: Mapping[int, Tensor] | None = None
     _parameter_gradients: Mapping[int, Tensor] = field(default_factory=dict)
@@ -156,6 +169,23 @@ class Graph:
         if isinstance(of, Parameter):
             return self._parameter_gradients.get(id(of.tensor))
         return self._gradients.get((self.node(of) if isinstance(of, str) else of).index)
+
+    def returned(self, values: Mapping[int, Tensor]) -> Any:
+        """Return new outputs in the structure in which the network returned its own: a tensor, a tuple, a mapping ...
+
+        Args:
+            values: The value of each node of `outputs`, by the index of the node.
+
+        Example:
+            >>> from torch import nn
+            >>> from striate.graph import capture
+            >>> graph = capture(nn.Identity(), torch.ones(2))
+            >>> graph.returned({0: torch.zeros(1)})
+            tensor([0.])
+        """
+        from striate.graph._torch_calls import returned
+
+        return returned(self._structure, values)
 
     @property
     def opaque(self) -> tuple[Node, ...]:

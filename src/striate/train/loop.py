@@ -106,14 +106,27 @@ def _train_epoch(training: Training, *, stop: StopRequest, progress: Progress, l
 
 def _take_step(training: Training, batch: Batch, *, losses: Losses) -> None:
     """Forward, loss, backward, update: one step of the optimizer."""
-    recipe, optimizer = training.run.config.recipe, training.optimizer
     lr = learning_rate(
         training.step,
-        recipe=recipe,
+        recipe=training.run.config.recipe,
         steps_per_epoch=training.steps_per_epoch,
         plateau_drops=training.plateau.drops,
     )
-    set_learning_rate(optimizer, lr)
+    set_learning_rate(training.optimizer, lr)
+    fused = training.fused_step(batch.inputs)
+    if fused is not None:
+        loss, outputs = fused(batch.inputs, batch.targets)
+        losses.add(loss, outputs, batch)
+    else:
+        _compute_and_update(training, batch, losses=losses)
+    if training.ema:
+        training.ema.update(training.network, step=training.step)
+    training.step_in_epoch += 1
+
+
+def _compute_and_update(training: Training, batch: Batch, *, losses: Losses) -> None:
+    """Take the parts of a step one by one."""
+    recipe, optimizer = training.run.config.recipe, training.optimizer
     with training.run.config.machine.autocast():
         outputs = training.step_network(batch.inputs)
     # Every process divides by the whole batch and DDP averages the gradients: hence the factor.
@@ -129,9 +142,6 @@ def _take_step(training: Training, batch: Batch, *, losses: Losses) -> None:
     add_gradient_terms(optimizer, recipe=recipe, step=training.step)
     optimizer.step()
     optimizer.zero_grad(set_to_none=True)
-    if training.ema:
-        training.ema.update(training.network, step=training.step)
-    training.step_in_epoch += 1
 
 
 def _remaining_batches(training: Training) -> Batches:

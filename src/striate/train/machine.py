@@ -19,7 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from striate.data.batches import Batch
-from striate.errors import ModelError, ResourceError, UsageError
+from striate.errors import ModelError, ResourceError, StriateError, UsageError
+from striate.train.engine import accelerated, fused_step, is_usable
 from striate.train.loss import training_loss
 from striate.train.optimizer import build_optimizer
 from striate.train.recipe import Recipe
@@ -50,9 +51,11 @@ CLEAR_WIN = 1.05
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Configuration:
-    """How PyTorch runs the steps of a training; stored with the run, since it decides the bits."""
+    """How the steps of a training run; stored with the run, since it decides the bits."""
 
     device: str = "cpu"
+    engine: str = "torch"
+    """What computes them: ``torch``, or ``striate`` for striate's own engine."""
     channels_last: bool = False
     bf16: bool = False
     fused_optimizer: bool = True
@@ -73,8 +76,9 @@ class Configuration:
         """Return the configuration in a few words, for the terminal."""
         words = [
             self.device,
+            *(["striate engine"] if self.engine == "striate" else []),
             "bf16" if self.bf16 else "float32",
-            "channels_last" if self.channels_last else "channels_first",
+            *([] if self.engine == "striate" else ["channels_last" if self.channels_last else "channels_first"]),
             *(["compiled"] if self.compile else []),
             *([] if self.fused_optimizer else ["unfused optimizer"]),
             f"{self.threads} thread{'s' if self.threads != 1 else ''}",
@@ -89,6 +93,7 @@ class Configuration:
     def from_dict(cls, values: dict[str, Any]) -> Configuration:
         """Rebuild from `to_dict`."""
         known = {field.name for field in fields(cls)}
+        values = {"engine": "torch"} | values  # runs of version 0.1.0 do not say
         if set(values) != known:
             raise ModelError(
                 f"Configuration: `machine` must have the keys {', '.join(sorted(known))}, "
@@ -182,7 +187,13 @@ def describe_machine() -> dict[str, Any]:
 
 
 def choose_configuration(
-    model: nn.Module, batch: Batch, *, recipe: Recipe, start: Configuration, choices: Mapping[str, bool | None]
+    model: nn.Module,
+    batch: Batch,
+    *,
+    recipe: Recipe,
+    start: Configuration,
+    choices: Mapping[str, bool | None],
+    engine: str = "auto",
 ) -> tuple[Configuration, dict[str, float]]:
     """Time a few training steps in each sensible configuration and return the fastest with all figures.
 
@@ -194,10 +205,15 @@ def choose_configuration(
         recipe: For the optimizer.
         start: Device and threads.
         choices: ``bf16``, ``channels_last`` and ``compile``: True or False as the user asked, None to measure.
+        engine: ``auto`` times striate's engine too, ``striate`` takes it, ``torch`` leaves it out.
 
     Returns:
         The configuration, and images per second of each one tried, by its description.
     """
+    tries_engine = is_usable(engine, device=start.device, bf16=choices.get("bf16"))
+    own = replace(start, engine="striate")
+    if engine == "striate":
+        return own, {}
     asked: dict[str, Any] = {name: choices[name] for name in ("bf16", "channels_last") if choices.get(name) is not None}
     whole, batch = batch, _short_enough(model, batch, recipe=recipe, configuration=replace(start, **asked))
     best, speeds = start, dict[Configuration, float]()
@@ -208,9 +224,22 @@ def choose_configuration(
             speeds |= _speeds(model, batch, recipe=recipe, candidates=[plain, *others])
             clear_winners = [other for other in others if speeds[other] > CLEAR_WIN * speeds[plain]]
             best = max(clear_winners, key=speeds.__getitem__, default=plain)
+    if tries_engine and (found := _with_engine(model, batch, recipe=recipe, best=best, own=own)):
+        speeds |= found
+        best = max(found, key=found.__getitem__)
     # Small steps spend more of their time on the optimizer: their images a second are not those of the training.
     cut = "" if len(batch.targets) == len(whole.targets) else f", in steps of {len(batch.targets)}"
     return best, {f"{configuration.describe()}{cut}": round(speed, 1) for configuration, speed in speeds.items()}
+
+
+def _with_engine(
+    model: nn.Module, batch: Batch, *, recipe: Recipe, best: Configuration, own: Configuration
+) -> dict[Configuration, float]:
+    """Time the engine against PyTorch's best; nothing where the engine cannot run the network."""
+    try:
+        return _speeds(model, batch, recipe=recipe, candidates=[best, own])
+    except StriateError:
+        return {}
 
 
 def _open_choices(
@@ -277,12 +306,19 @@ class _Step:
             network = network.to(memory_format=configuration.memory_format)
             self._inputs = self._inputs.contiguous(memory_format=configuration.memory_format)
         self._optimizer = build_optimizer(network, recipe=recipe, fused=configuration.fused_optimizer)
+        self._fused = None
+        if configuration.engine == "striate":
+            self._fused = fused_step(network, self._optimizer, recipe=recipe, inputs=self._inputs)
+            network = accelerated(network)
         self._network = torch.compile(network) if configuration.compile else network
 
     def run(self) -> float:
         """Take the step and return its seconds."""
         with thread_count(self._configuration.threads):
             begin = time.perf_counter()
+            if self._fused is not None:
+                self._fused(self._inputs, self._batch.targets)
+                return time.perf_counter() - begin
             with self._configuration.autocast():
                 outputs = self._network(self._inputs)
             training_loss(outputs, self._batch).backward()

@@ -19,6 +19,7 @@ from striate.train import checkpoint as checkpoints
 from striate.train import prepare
 from striate.train.defaults import prepare_splits
 from striate.train.distributed import Processes, process_group, share_text
+from striate.train.engine import is_usable
 from striate.train.finish import finish
 from striate.train.journal import Journal
 from striate.train.loop import fit
@@ -58,6 +59,7 @@ def train(
     bf16: bool | None = None,
     channels_last: bool | None = None,
     compile: bool | None = None,
+    engine: str = "auto",
     tracker: str | None = None,
     progress: Progress | None = None,
     **overrides: Any,
@@ -80,6 +82,7 @@ def train(
         bf16: Compute in bfloat16 with float32 weights; None measures.
         channels_last: Memory layout of images; None measures.
         compile: Use `torch.compile`; None measures on a GPU and is False on a CPU.
+        engine: ``striate`` computes in striate's own engine, ``torch`` in PyTorch, ``auto`` in the faster of the two.
         tracker: ``tensorboard`` writes its event files into the run folder too.
         progress: Where to show what happens; None prints to standard error.
         **overrides: Single values of the recipe and its augmentation, such as ``epochs=5, lr=0.05, cutout=8``.
@@ -93,6 +96,7 @@ def train(
     base = get_recipe(recipe) if isinstance(recipe, str) else recipe
     checked = (base or Recipe()).with_overrides(overrides)  # a wrong key stops here, before any data is read
     device = select_device(device)
+    is_usable(engine, device=device, bf16=bf16)  # what cannot be had is said now
     choices = {"bf16": bf16, "channels_last": channels_last, "compile": compile}
     with _session(progress, device=device, threads=threads) as session:
         data_options = {
@@ -105,7 +109,7 @@ def train(
         start = prepare.start(
             splits, model=model, recipe=base, overrides=overrides, weights=weights, seed=seed, device=device
         )
-        config = _measured_config(start, splits, session=session, choices=choices, seed=seed)
+        config = _measured_config(start, splits, session=session, choices=choices, engine=engine, seed=seed)
         folder = session.run_folder(Path(output), experiment or f"{splits.name}-{start.spec.name}")
         run = Run(folder, model=start.source, config=config)
         if session.processes.is_main:
@@ -161,14 +165,20 @@ def resume(
 
 
 def _measured_config(
-    start: prepare.Start, splits: Splits, *, session: _Session, choices: Mapping[str, bool | None], seed: int
+    start: prepare.Start,
+    splits: Splits,
+    *,
+    session: _Session,
+    choices: Mapping[str, bool | None],
+    engine: str,
+    seed: int,
 ) -> RunConfig:
     """Find the fastest way to compute on this machine, and write down everything the run is made of."""
     first = Configuration(
         device=start.device, threads=torch.get_num_threads(), keeps_freed_memory=session.keeps_freed_memory
     )
     machine, measured = choose_configuration(
-        start.network, start.example, recipe=start.recipe, start=first, choices=choices
+        start.network, start.example, recipe=start.recipe, start=first, choices=choices, engine=engine
     )
     # Processes that measured for themselves could choose differently, and DDP needs equal layouts.
     shared = share_text(json.dumps(machine.to_dict()), processes=session.processes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,15 @@ from striate.train import checkpoint as checkpoints
 from striate.train.checkpoint import Checkpoint
 from striate.train.distributed import Processes, wrap
 from striate.train.ema import ModelEma
+from striate.train.engine import accelerated, fused_step
 from striate.train.loss import balanced_class_weights
 from striate.train.optimizer import build_optimizer
 from striate.train.run import Run
 from striate.train.schedule import PlateauState
 from striate.train.tally import Tally
+
+if TYPE_CHECKING:
+    from striate.engine import TrainingStep
 
 __all__ = ["Training"]
 
@@ -52,8 +56,10 @@ class Training:
         self.optimizer = build_optimizer(self.network, recipe=recipe, fused=machine.fused_optimizer)
         self.ema = ModelEma(self.network, decay=recipe.model_ema) if recipe.model_ema else None
         on_cuda = self.device.type == "cuda"
-        step_network: Any = wrap(self.network, processes=self.processes, cuda=on_cuda)
+        computing = accelerated(self.network) if machine.engine == "striate" else self.network
+        step_network: Any = wrap(computing, processes=self.processes, cuda=on_cuda)
         self.step_network: Any = torch.compile(step_network) if machine.compile else step_network
+        self._fused_steps: dict[torch.Size, TrainingStep | None] = {}
         self.steps_per_epoch = len(self.splits.train) // recipe.batch_size
         self.class_weights: Tensor | None = None
         if recipe.class_weights == "balanced":
@@ -64,6 +70,16 @@ class Training:
     def step(self) -> int:
         """Optimizer steps taken."""
         return self.epoch * self.steps_per_epoch + self.step_in_epoch
+
+    def fused_step(self, inputs: Tensor) -> TrainingStep | None:
+        """Return the engine's whole step for such inputs; None where the parts of a step are taken one by one."""
+        config = self.run.config
+        if config.machine.engine != "striate" or self.processes.world_size > 1:
+            return None
+        if inputs.shape not in self._fused_steps:
+            step = fused_step(self.network, self.optimizer, recipe=config.recipe, inputs=inputs)
+            self._fused_steps[inputs.shape] = step
+        return self._fused_steps[inputs.shape]
 
     @property
     def evaluated_network(self) -> nn.Module:

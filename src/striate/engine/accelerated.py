@@ -1,0 +1,183 @@
+"""`accelerate`: a network whose forward and backward pass run in the engine, everything else being as it was."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
+
+from striate.engine._machine import machine
+from striate.engine._network import NetworkProgram
+from striate.engine._partition import is_fit
+from striate.engine.plan import Plan
+from striate.engine.single import SinglePlan
+from striate.errors import UsageError
+from striate.graph._recorder import Recorder
+
+__all__ = ["Accelerated", "accelerate"]
+
+SHARED_TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
+MOST_READY = 16
+"""Shapes, the batch included, whose programs are found at once."""
+MOST_PROGRAMS = 16
+"""Shapes and modes whose programs are kept, with their memory."""
+_ONE_CAPTURE = threading.RLock()
+"""Captures follow all modules of the process: one at a time."""
+
+
+def accelerate(model: nn.Module, example: Tensor | None = None, *, independent: bool = False) -> Accelerated:
+    """Return a module that computes what a network computes, in the engine.
+
+    The parameters and buffers are the network's own; gradients arrive in ``.grad``, running statistics in the buffers,
+    so optimizers, schedulers, ``state_dict`` and checkpoints see no difference. `train` and `eval` act on both. Plans are
+    made when a shape or a mode is met for the first time; what the engine does not know runs in PyTorch, and
+    ``print(fast.report)`` says what.
+
+    Args:
+        model: Any network.
+        example: A batch (N, C, H, W), to make the plan now; None makes it at the first call.
+        independent: Let no bit depend on the number of threads. Otherwise the same number of threads gives the same
+            bits.
+
+    Raises:
+        MissingExtraError: the engine's native part is not installed.
+        UsageError: `model` is no module, or `example` no tensor with a batch.
+
+    Example:
+        >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> fast = accelerate(net)
+        >>> bool(torch.allclose(fast(torch.ones(5, 1, 2, 2)), net(torch.ones(5, 1, 2, 2))))
+        True
+    """
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"accelerate: `model` must be an nn.Module, got {type(model).__name__}. Give the network.")
+    if example is not None and (not isinstance(example, Tensor) or example.ndim < 2):
+        raise UsageError(
+            f"accelerate: `example` must be a tensor with a batch of images, got {_what(example)}. "
+            "Give what the network is called with."
+        )
+    machine()  # says now what is missing
+    network = model.model if isinstance(model, Accelerated) else model
+    fast = Accelerated(network, independent=independent)
+    if example is not None:
+        fast.plans(example)
+    return fast
+
+
+def _what(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+class Accelerated(nn.Module):
+    """A network in the engine, see `accelerate`."""
+
+    def __init__(self, model: nn.Module, *, independent: bool = False) -> None:
+        super().__init__()
+        # The tables of the network itself: what is registered, moved or replaced there is so here.
+        self.__dict__.update({name: model.__dict__[name] for name in SHARED_TABLES})
+        self.__dict__["_model"] = model
+        self.__dict__["_independent"] = independent
+        self.__dict__["_programs"] = {}
+        self.__dict__["_ready"] = {}
+        self.__dict__["training"] = model.training
+
+    @property
+    def model(self) -> nn.Module:
+        """The network itself."""
+        return cast("nn.Module", self.__dict__["_model"])
+
+    def train(self, mode: bool = True) -> Accelerated:
+        """Set the mode of the network, and of this module with it."""
+        self.model.train(mode)
+        self.training = mode
+        return self
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute what the network computes; with anything but tensors by position, in PyTorch."""
+        if options:
+            return self.model(*inputs, **options)
+        if torch._C._len_torch_function_stack() and _is_captured():
+            return self.model(*inputs)
+        # What is checked here and no more is what a call of one image can afford.
+        if len(inputs) == 1 and type(x := inputs[0]) is Tensor and not torch.is_grad_enabled():
+            ready = self.__dict__["_ready"].get(x.shape)
+            if ready is not None and x.dtype is torch.float32 and x.is_cpu and x.is_contiguous() and ready[0]():
+                return ready[1](x)
+        if not inputs or not is_fit(inputs):
+            return self.model(*inputs)
+        program = self._program(inputs)
+        output = program(inputs)
+        self._keep_ready(program, inputs)
+        return output
+
+    def _keep_ready(self, program: NetworkProgram, inputs: Sequence[Tensor]) -> None:
+        """Note which program serves an input of this shape when no gradient is wanted."""
+        ready: dict[torch.Size, Any] = self.__dict__["_ready"]
+        forward = program.forward_for(len(inputs[0]))
+        if forward is not None and inputs[0].layout == torch.strided:
+            if len(ready) >= MOST_READY:
+                ready.clear()
+            ready[inputs[0].shape] = (program.guard.holds, forward.ready(len(inputs[0])))
+
+    @property
+    def plan(self) -> str:
+        """What the last plan runs: its segments, kernels, bytes and multiply-adds."""
+        return "\n".join(str(plan) for plan in self._last().plans)
+
+    @property
+    def report(self) -> str:
+        """What of the network runs in the engine, and what in PyTorch, and why."""
+        return self._last().report
+
+    def __reduce__(self) -> Any:
+        """Copy and pickle the network; plans are made anew."""
+        return Accelerated._remade, (self.model, self.__dict__["_independent"])
+
+    @staticmethod
+    def _remade(model: nn.Module, independent: bool) -> Accelerated:
+        return Accelerated(model, independent=independent)
+
+    def plans(self, *example: Tensor) -> list[Plan | SinglePlan]:
+        """Return the plans for inputs like these, made now if they are not there yet."""
+        return self._program(example).plans_for(len(example[0]))
+
+    def _last(self) -> NetworkProgram:
+        programs = self.__dict__["_programs"]
+        if not programs:
+            raise UsageError("accelerate: `plan` is there once the network was called. Call it, or give an example.")
+        return cast("NetworkProgram", next(reversed(programs.values())))
+
+    def _program(self, inputs: Sequence[Any]) -> NetworkProgram:
+        programs: dict[Any, NetworkProgram] = self.__dict__["_programs"]
+        grads = torch.is_grad_enabled()
+        for program in reversed([*programs.values()]):
+            if program.serves(inputs, grads=grads):
+                return program
+        with _ONE_CAPTURE:
+            return self._new_program(inputs, grads=grads)
+
+    def _new_program(self, inputs: Sequence[Any], *, grads: bool) -> NetworkProgram:
+        programs: dict[Any, NetworkProgram] = self.__dict__["_programs"]
+        model = self.model
+        learn = tuple(p.requires_grad for p in model.parameters())
+        trains = grads and (any(x.requires_grad for x in inputs) or any(learn))
+        key = (
+            tuple((tuple(x.shape[1:]), trains and x.requires_grad) for x in inputs),
+            tuple(module.training for module in model.modules()),
+            learn if trains else (),
+        )
+        programs.pop(key, None)
+        if len(programs) >= MOST_PROGRAMS:
+            programs.pop(next(iter(programs)))
+            self.__dict__["_ready"].clear()
+        made = programs[key] = NetworkProgram(model, inputs, trains=trains, independent=self.__dict__["_independent"])
+        return made
+
+
+def _is_captured() -> bool:
+    """Whether a graph is being captured, which wants to see PyTorch's calls."""
+    return any(isinstance(mode, Recorder) for mode in _get_current_function_mode_stack())
