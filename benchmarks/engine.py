@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = make_options()
     options = parser.parse_args(arguments)
+    if shutil.which(options.python) is None:
+        parser.exit(
+            2, f"benchmarks.engine: `--python` must name an interpreter, got {options.python}. Give its path.\n"
+        )
     if options.time_to_accuracy:
         require_data(parser)
         _engine_accuracy.run(options)

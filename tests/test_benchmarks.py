@@ -495,17 +495,21 @@ def test_engine_program_measures_the_rows_asked_for(tmp_path, monkeypatch, capsy
         return engine_result(ratio=5.0, row=row.name, threads=threads)
 
     monkeypatch.setattr(engine, "measure", measure)
-    common = ["--results", str(tmp_path), "--python", "other-python"]
+    common = ["--results", str(tmp_path), "--python", sys.executable]
     engine.main([*common, "--rows", "cnn-64", "--threads", "1", "2", "--rounds", "3"])
     engine.main([*common, "--rows", "mlp-128", "--threads", "1"])
     assert asked == [
-        ("cnn-64", 1, 3, "other-python"), ("cnn-64", 2, 3, "other-python"), ("mlp-128", 1, 5, "other-python"),
+        ("cnn-64", 1, 3, sys.executable), ("cnn-64", 2, 3, sys.executable), ("mlp-128", 1, 5, sys.executable),
     ]  # fmt: skip
     written = json.loads((tmp_path / "engine.json").read_text())
     assert [(result["row"], result["threads"]) for result in written["results"]] == [
         ("cnn-64", 2), ("cnn-64", 1), ("mlp-128", 1),
     ]  # fmt: skip
     assert "Seed 0" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        engine.main(["--python", str(tmp_path / "none")])
+    assert left.value.code == 2
+    assert "`--python` must name an interpreter, got" in capsys.readouterr().err
 
 
 def test_missing_peers_are_left_out_with_the_way_to_get_them(monkeypatch):

@@ -137,5 +137,5 @@ def test_gradcheck_in_one_direction(images):
         with torch.no_grad():
             for p, d in zip(net.parameters(), direction, strict=True):
                 p.add_(d, alpha=step)
-        values.append(float(fast(x).double().sum()))
+        values.append(fast(x).double().sum().item())
     assert abs((values[0] - values[1]) / 2e-3 - slope) < 1e-2 * abs(slope) + 0.1

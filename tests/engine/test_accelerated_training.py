@@ -63,10 +63,10 @@ def test_lenet_follows_the_loss_curve_of_pytorch():
     curves = []
     for call, own in ((fast, net), (stock, stock)):
         batches, losses = torch.Generator().manual_seed(1), []
-        optimizer = torch.optim.SGD(own.parameters(), lr=0.05, momentum=0.9)
+        optimizer = torch.optim.SGD(own.parameters(), lr=0.02, momentum=0.9)
         for _ in range(200):
             targets = torch.randint(10, (32,), generator=batches)
-            x = patterns[targets] + 0.5 * torch.randn(32, 1, 28, 28, generator=batches)
+            x = patterns[targets] + 0.2 * torch.randn(32, 1, 28, 28, generator=batches)
             optimizer.zero_grad()
             loss = F.cross_entropy(call(x), targets)
             loss.backward()
@@ -76,10 +76,11 @@ def test_lenet_follows_the_loss_curve_of_pytorch():
     assert "in PyTorch" not in fast.report
     mine, theirs = curves
     assert float(theirs[-20:].mean()) < 0.1 * float(theirs[:5].mean())  # it does learn
-    # In float32 two orders of summation part slowly: to the fourth digit at first, in the mean to the end.
-    assert torch.allclose(mine[:20], theirs[:20], rtol=1e-3)
+    # In float32 two orders of summation part slowly: here by 0.003 at the end, and so does PyTorch from its float64.
+    assert torch.allclose(mine[:100], theirs[:100], rtol=1e-4)
+    assert torch.allclose(mine, theirs, rtol=0.02, atol=0.02)
     smooth = [curve.unfold(0, 20, 20).mean(1) for curve in curves]
-    assert torch.allclose(*smooth, rtol=0.05, atol=0.01)
+    assert torch.allclose(*smooth, rtol=0.02, atol=0.002)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,57 @@ def test_weights_edited_in_place_between_steps_are_seen(small, images, assert_sa
             net[0].weight.mul_(-1.5)
             net[8].bias.fill_(2.0)
             net[4].weight.data[0] = 0.25
+
+
+EDITS = {
+    "in place": lambda p: p.mul_(-1.5),
+    "through data": lambda p: p.data.mul_(-1.5),
+    "through a detached tensor": lambda p: p.detach().mul_(-1.5),
+    "through NumPy": lambda p: p.detach().numpy().__imul__(-1.5),
+    "new data": lambda p: setattr(p, "data", p.data * -1.5),
+    "swapped data": lambda p: setattr(
+        p, "data", (p.data * -1.5).t().contiguous().t() if p.ndim == 2 else p.data * -1.5
+    ),
+    "copied": lambda p: p.copy_(p * -1.5),
+}
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+@pytest.mark.parametrize("name", EDITS)
+def test_edits_are_seen_without_gradients_too(small, images, close, name, batch):
+    # There the weights are packed once; PyTorch counts edits in place, but not those through `data` or NumPy.
+    net, x = small().eval(), images(batch)
+    fast = accelerate(net)
+    with torch.no_grad():
+        for parameter in ("0.weight", "1.weight", "4.weight", "4.bias", "8.weight"):
+            assert close(fast(x), net(x))
+            EDITS[name](net.get_parameter(parameter))
+            assert close(fast(x), net(x)), parameter
+        net[1].running_var.fill_(0.3)
+        assert close(fast(x), net(x))
+
+
+@pytest.mark.parametrize("batch", [1, 40])
+def test_statistics_edited_through_data(small, images, close, batch):
+    net, x = small().eval(), images(batch)
+    fast = accelerate(net)
+    with torch.no_grad():
+        assert close(fast(x), net(x))
+        net[1].running_mean.data.add_(2)
+        assert close(fast(x), net(x))
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_steps_and_evaluation_in_turn(small, images, classes, close, kind):
+    net = small()
+    fast, optimizer = accelerate(net), kind(net.parameters(), lr=0.05)
+    for step in range(4):
+        optimizer.zero_grad()
+        F.cross_entropy(fast.train()(images(seed=step)), classes(seed=step)).backward()
+        optimizer.step()
+        with torch.no_grad():
+            for batch in (1, 40):
+                assert close(fast.eval()(images(batch)), net(images(batch)))
 
 
 @pytest.mark.parametrize("name", ["0.weight", "8.weight"])

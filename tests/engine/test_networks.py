@@ -94,9 +94,8 @@ def test_small_networks_without_edges(assert_like_pytorch, name):
     assert_network(assert_like_pytorch, name, training=True, count=11, change=smoothed, limit=1e-5)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2_cifar", "googlenet_2014", "vgg11"])
-def test_one_of_each_other_kind(assert_like_pytorch, name):
-    assert_network(assert_like_pytorch, name, training=True, count=2)
+def test_a_larger_network_without_edges(assert_like_pytorch):
+    assert_network(assert_like_pytorch, "mobilenet_v2_cifar", training=True, count=3, change=smoothed, limit=1e-5)
 
 
 @pytest.mark.slow

@@ -231,13 +231,13 @@ def check_exactly(assert_like_pytorch, filled, whole, case, *, batch, seed):
     assert_like_pytorch(model, whole((batch, *shape), seed=seed, largest=1).requires_grad_(), exact=True, seed=seed)
 
 
-@generated(max_examples=40)
+@generated(max_examples=30)
 @given(case=networks(exact=False), batch=st.integers(2, 19), training=st.booleans(), seed=SEEDS)
 def test_without_edges(assert_like_pytorch, filled, normal, case, batch, training, seed):
     check(assert_like_pytorch, filled, normal, case, batch=batch, training=training, seed=seed)
 
 
-@generated(max_examples=40)
+@generated(max_examples=30)
 @given(case=networks(exact=True), batch=st.integers(1, 19), seed=SEEDS)
 def test_with_edges(assert_like_pytorch, filled, whole, case, batch, seed):
     # ReLU and max pooling on whole numbers: equal to the bit.

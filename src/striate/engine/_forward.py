@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from striate.engine._memory import Memory
 from striate.engine.extension import extension
 from striate.graph.graph import Parameter
 
@@ -37,6 +38,7 @@ class Forward:
     Args:
         program: The native program.
         externals: Kind and number of PyTorch's memory, in the order of the addresses.
+        memory: What the program needs of it.
         parameters: Whose numbers the program reads, or writes: running statistics.
         output_shapes: Without the batch.
         packing: How many stages, from the first, depend on parameters alone.
@@ -50,6 +52,7 @@ class Forward:
         program: Any,
         *,
         externals: Sequence[tuple[str, int]],
+        memory: Memory,
         parameters: Sequence[Parameter],
         output_shapes: Sequence[tuple[int, ...]],
         packing: int,
@@ -57,12 +60,13 @@ class Forward:
         macs: int,
         least_macs: int,
     ) -> None:
-        self._program, self._packing, self._independent = program, packing, independent
+        self._program, self._packing, self._independent, self._memory = program, packing, independent, memory
         self._externals, self._shapes, self.macs = list(externals), list(output_shapes), macs
         self._least_batch = -(-least_macs // max(1, macs))
         self._tensors = [p.tensor for p in parameters]
         self._inputs = self._positions("input")
         self._outputs = self._positions("output")
+        self._counts = [self._tensors[key].numel() if kind == "parameter" else 0 for kind, key in self._externals]
         self._pool: list[_Kept] = []
 
     def _positions(self, kind: str) -> list[int]:
@@ -119,7 +123,15 @@ class Forward:
     def _run(self, kept: _Kept, batch: int, is_changed: bool, seed: int) -> None:
         threads = torch.get_num_threads() if batch >= self._least_batch else 1
         kept.workspace.infer(
-            self._program, batch, threads, self._independent, self._packing, is_changed, kept.addresses, seed
+            self._program,
+            batch,
+            threads,
+            self._independent,
+            self._packing,
+            is_changed,
+            kept.addresses,
+            self._counts,
+            seed,
         )
         if len(self._pool) < MOST_KEPT:
             self._pool.append(kept)
@@ -130,4 +142,4 @@ class Forward:
         kept.copies = [copy for copy, tensor in zip(whole, self._tensors, strict=True) if copy is not tensor]
         for position, (kind, key) in enumerate(self._externals):
             if kind == "parameter":
-                kept.addresses[position] = whole[key].data_ptr()
+                kept.addresses[position] = self._memory.address(position, whole[key])

@@ -68,8 +68,8 @@ class Lanes(Operand):
 
     @property
     def places(self) -> int:
-        """Places of one block, borders included."""
-        return self.extent[0] * self.plane
+        """Places of one block, borders included: an odd number, for the same reason as in `plane`."""
+        return self.extent[0] * self.plane | 1
 
     @property
     def geometry(self) -> tuple[Any, ...]:

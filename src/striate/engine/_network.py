@@ -14,6 +14,8 @@ from striate.engine._guard import guard_of
 from striate.engine._machine import machine
 from striate.engine._partition import (
     CAPTURED_BATCH,
+    OTHER_BATCH,
+    difference,
     example_of,
     is_constant,
     partition,
@@ -65,8 +67,16 @@ class NetworkProgram:
             return
         finally:
             handle.remove()
-        self._leaves, self._structure = tree_flatten(returned[-1])
-        self.refusal = reason_against_graph(self.graph)
+        leaves, self._structure = tree_flatten(returned[-1])
+        # Tensors without the graph behind them: it would keep the parameters' gradients as they were captured.
+        self._leaves = [leaf.detach() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
+        self.refusal = reason_against_graph(self.graph) or self._difference(inputs)
+
+    def _difference(self, inputs: Sequence[Tensor]) -> str | None:
+        """Say what the network does otherwise with another number of images; None: it does the same."""
+        with torch.set_grad_enabled(self.trains):
+            other = capture(self.model, tuple(example_of(x, images=OTHER_BATCH) for x in inputs))
+        return None if self.graph is None else difference(self.graph, other)
 
     def _make_parts(self, graph: Graph, wanted: Sequence[bool], *, independent: bool) -> None:
         self.parts, self.reasons = partition(graph, batch=CAPTURED_BATCH)

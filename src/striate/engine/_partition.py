@@ -14,12 +14,15 @@ from striate.engine.lowering import reason_against
 from striate.graph.graph import Graph, Node
 from striate.graph.opaque import Constant, Input
 from striate.graph.rerun import obstacles
+from striate.ops._movement import Movement
 from striate.ops.normalization import BatchNorm
 
 __all__ = [
     "CAPTURED_BATCH",
+    "OTHER_BATCH",
     "Part",
     "batch_counters",
+    "difference",
     "example_of",
     "has_single_values",
     "is_constant",
@@ -33,6 +36,8 @@ __all__ = [
 
 CAPTURED_BATCH = 3
 """Images of the captured run: a number that hardly stands in a network as one of its own."""
+OTHER_BATCH = 5
+"""Images of a second capture, which tells what follows from their number."""
 HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 """Tables of a module whose functions the engine does not call."""
 
@@ -122,12 +127,27 @@ def is_fit(inputs: Sequence[Any]) -> bool:
     )
 
 
-def example_of(x: Tensor) -> Tensor:
-    """Return `CAPTURED_BATCH` images of an input, repeated where there are fewer."""
+def example_of(x: Tensor, *, images: int = CAPTURED_BATCH) -> Tensor:
+    """Return so many images of an input, repeated where there are fewer."""
     x = x.detach()
-    while x.shape[0] < CAPTURED_BATCH:
+    while x.shape[0] < images:
         x = torch.cat([x, x])
-    return x[:CAPTURED_BATCH].clone()
+    return x[:images].clone()
+
+
+def difference(graph: Graph, other: Graph) -> str | None:
+    """Say how the graphs of two numbers of images differ in more than that number; None: they do not."""
+    if [node.call for node in graph.nodes] != [node.call for node in other.nodes]:
+        return "it takes another way with another number of images"
+    for one, two in zip(graph.nodes, other.nodes, strict=True):
+        is_moved = isinstance(one.op, Movement | Input) or isinstance(two.op, Movement | Input)
+        if type(one.op) is not type(two.op) or (not is_moved and one.op != two.op and one.replay is None):
+            return f"{one.name} is another operation with another number of images"
+        if is_constant(one):
+            values = [node.parameters["value"].tensor for node in (one, two)]
+            if values[0].shape != values[1].shape or not torch.equal(*values):
+                return f"{one.name} is another number with another number of images"
+    return None
 
 
 def places_of(model: nn.Module, graph: Graph) -> list[tuple[dict[str, Any], str, Tensor]]:

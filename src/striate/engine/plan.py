@@ -16,6 +16,7 @@ from striate.engine._forward import Forward
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes
 from striate.engine._machine import Machine
+from striate.engine._memory import Memory
 from striate.engine._plan_text import plan_text
 from striate.engine._program import Stage
 from striate.engine.extension import extension
@@ -150,6 +151,7 @@ class Plan:
         return Forward(
             self.program,
             externals=self._addresses,
+            memory=self.memory,
             parameters=self.parameters,
             output_shapes=self.output_shapes,
             packing=self.packing_stages,
@@ -171,6 +173,11 @@ class Plan:
     @cached_property
     def _addresses(self) -> list[tuple[str, int]]:
         return [*self.builder.externals]
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What the program needs of PyTorch's memory."""
+        return Memory(self.program, self.builder.externals.values())
 
     def take_workspace(self, batch: int) -> Any:
         """Return memory for a batch, laid out."""
@@ -201,7 +208,7 @@ class Plan:
         tape = Tape(self, self.take_workspace(batch), seed)
         outputs = [torch.empty((batch, *shape)) for shape in self.output_shapes]
         memory = {"input": inputs, "output": outputs}
-        addresses = self._externals(parameters, (), memory)
+        addresses = self._externals(parameters, (), memory, batch=batch)
         tape.workspace.run(self.program, 0, self.forward_stages, addresses, [], seed)
         return outputs, tape
 
@@ -214,21 +221,23 @@ class Plan:
         ]
         gradients = [torch.empty(p.tensor.shape) for p in self.trained]
         memory = {"gradient_of_output": output_gradients, "input_gradient": input_gradients, "input": inputs}
-        addresses = self._externals(parameters, gradients, memory)
+        addresses = self._externals(parameters, gradients, memory, batch=inputs[0].shape[0])
         tape.workspace.run(self.program, self.forward_stages, len(self.stages), addresses, [], tape.seed)
         return input_gradients, gradients
 
-    def _externals(self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], memory: dict[str, Any]) -> list[int]:
+    def _externals(
+        self, parameters: Sequence[Tensor], gradients: Sequence[Tensor], memory: dict[str, Any], *, batch: int
+    ) -> list[int]:
         """Return the addresses of PyTorch's memory in the order of the program; 0 for what this run does not touch."""
-        addresses = []
+        tensors: list[Tensor | None] = []
         for kind, key in self._addresses:
             if kind == "parameter":
-                addresses.append(parameters[key].data_ptr())
+                tensors.append(parameters[key])
             elif kind == "gradient":
-                addresses.append(gradients[key].data_ptr() if gradients else 0)
+                tensors.append(gradients[key] if gradients else None)
             else:
-                addresses.append(_address(kind, memory))
-        return addresses
+                tensors.append(_tensor(kind, memory))
+        return self.memory.addresses(tensors, batch=batch)
 
     def __str__(self) -> str:
         return plan_text(self)
@@ -237,10 +246,7 @@ class Plan:
 KINDS = ("input_gradient", "input", "output", "gradient")
 
 
-def _address(external: str, memory: dict[str, Any]) -> int:
+def _tensor(external: str, memory: dict[str, Any]) -> Tensor | None:
     kind = next(k for k in KINDS if external.startswith(k))
     tensors = memory.get("gradient_of_output" if kind == "gradient" else kind)
-    if not tensors:
-        return 0
-    tensor = tensors[int(external.removeprefix(kind))]
-    return 0 if tensor is None else int(tensor.data_ptr())
+    return tensors[int(external.removeprefix(kind))] if tensors else None

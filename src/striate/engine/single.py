@@ -10,6 +10,7 @@ from striate.engine import _program
 from striate.engine._builder import Builder, Value
 from striate.engine._forward import Forward
 from striate.engine._machine import Machine
+from striate.engine._memory import Memory
 from striate.engine._plan_text import plan_text
 from striate.engine.images import lower, reason_against
 from striate.engine.images._layout import Image, load, store
@@ -73,6 +74,7 @@ class SinglePlan:
         return Forward(
             program,
             externals=[*self.builder.externals],
+            memory=Memory(program, self.builder.externals.values()),
             parameters=self.builder.parameters,
             output_shapes=[tuple(node.output_shape[1:]) for node in self.outputs],
             packing=self.packing_stages,

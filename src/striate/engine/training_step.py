@@ -98,10 +98,8 @@ class StepPlan(Plan):
         memory: dict[str, Any] = {"targets": targets, "loss": loss, "output0": logits}
         memory |= {f"input{index}": x for index, x in enumerate(inputs)}
         memory |= dict(zip(self.state_names, states, strict=True))
-        addresses = [
-            self.parameters[key].tensor.data_ptr() if kind == "parameter" else memory[kind].data_ptr()
-            for kind, key in self._addresses
-        ]
+        tensors = [self.parameters[key].tensor if kind == "parameter" else memory[kind] for kind, key in self._addresses]
+        addresses = self.memory.addresses(tensors, batch=batch)
         workspace = self.take_workspace(batch)
         workspace.run(self.program, 0, len(self.stages), addresses, numbers, seed)
         self.give_back(workspace)

@@ -54,9 +54,9 @@ class Belongings:
         """Whether something may have written on a tensor from before the run."""
         return any(kept is tensor for kept, _, _ in self._guard.copies)
 
-    def protect(self, tensor: Tensor) -> None:
-        """Copy what belongs to the network, and is no buffer, before a call writes on its memory."""
-        own = self.behind(tensor)
+    def protect(self, tensor: Tensor, key: int | None) -> None:
+        """Copy what belongs to the network, and is no buffer, before a call writes on its memory, known by `key`."""
+        own = self.own(tensor) or (None if key is None else self._by_memory.get(key))
         if own is not None and own.kind != "buffer":
             self._guard.keep(own.tensor)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from striate.graph._torch_calls import TorchCall
 from striate.graph.graph import Graph, Node, Parameter
 from striate.graph.opaque import Constant, Input
-from striate.graph.torch_call import Aside, Replay
+from striate.graph.torch_call import Aside
 from striate.ops.op import Op, Shape
 
 __all__ = ["AsideDraft", "Draft", "Place", "finish", "names_of"]
@@ -145,7 +145,8 @@ def finish(
             output_shape=draft.shape,
             dtype=draft.dtype,
             in_place=draft.in_place,
-            replay=_replay(draft, nodes),
+            _torch_call=draft.torch_call and _join(draft.torch_call, nodes),
+            _part=draft.part,
         )
         nodes.append(node)
     return Graph(
@@ -157,31 +158,21 @@ def finish(
         _values={_index(draft): draft.value for draft in drafts if draft.value is not None},
         _gradients=gradients,
         _parameter_gradients=parameter_gradients,
-        asides=tuple(_aside(aside, nodes) for aside in asides),
+        asides=tuple(Aside(aside.position, _join(aside.call, nodes), aside.answer) for aside in asides),
         _network_end=network_end,
         _structure=structure,
         _refusals={_index(draft): reason for draft in drafts if (reason := _refusal(draft)) is not None},
     )
 
 
-def _replay(draft: Draft, nodes: Sequence[Node]) -> Replay | None:
-    call = draft.torch_call
-    if call is None or call.refusal is not None:
-        return None
-    return Replay(_at(nodes, call.given), _sized(nodes, call), draft.part, call)
-
-
-def _aside(aside: AsideDraft, nodes: Sequence[Node]) -> Aside:
-    call = aside.call
-    return Aside(_at(nodes, call.given), _sized(nodes, call), aside.position, call, aside.answer)
-
-
-def _at(nodes: Sequence[Node], indices: Iterable[int]) -> tuple[Node, ...]:
-    return tuple([nodes[index] for index in indices])
-
-
-def _sized(nodes: Sequence[Node], call: TorchCall) -> tuple[Node, ...]:
-    return _at(nodes, (index for index in call.sized if index not in call.given)) if call.sized else ()
+def _join(call: TorchCall, nodes: Sequence[Node]) -> TorchCall:
+    """Give a call the nodes that it takes in the place of their numbers."""
+    if call.given:
+        call.nodes, call.given = tuple([nodes[index] for index in call.given]), ()
+    if call.sized:
+        call.sized_nodes = tuple([nodes[index] for index in call.sized if nodes[index] not in call.nodes])
+        call.sized = ()
+    return call
 
 
 def _refusal(draft: Draft) -> str | None:

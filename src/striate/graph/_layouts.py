@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -20,14 +22,20 @@ class Layout:
     shape: Shape
     stride: Shape
     offset: int
-    is_contiguous: bool
     dtype: torch.dtype
 
     @classmethod
     def of(cls, tensor: Tensor) -> Layout:
         """Return that of a tensor."""
-        shape, offset = tuple(tensor.shape), tensor.storage_offset()
-        return cls(shape, tensor.stride(), int(offset), tensor.is_contiguous(), tensor.dtype)
+        return cls(tuple(tensor.shape), tensor.stride(), int(tensor.storage_offset()), tensor.dtype)
+
+    @property
+    def is_contiguous(self) -> bool:
+        """Whether its numbers follow each other."""
+        steps = accumulate(reversed(self.shape), operator.mul, initial=1)
+        return all(
+            n <= 1 or step == own for n, step, own in zip(self.shape[::-1], steps, self.stride[::-1], strict=False)
+        )
 
     @property
     def end(self) -> int:

@@ -89,9 +89,9 @@ class Origins:
                 self._functions[tensor.grad_fn] = draft
             if self.keep_edges:
                 draft.edge = torch.autograd.graph.get_gradient_edge(tensor)
-        if draft.in_place:
-            self._writes.note(draft, tensor, before=before)
-            self.changing.add(storage_key(tensor))
+        if draft.in_place and (key := storage_key(tensor)) is not None:
+            self._writes.note(draft, tensor, key=key, before=before)
+            self.changing.add(key)
 
     def pass_over(self, tensor: Tensor, *, made: Made | None = None, reads: Sequence[tuple[Tensor, int]] = ()) -> None:
         """Note a tensor that was made during the run and depends on no input and no parameter."""
@@ -186,10 +186,10 @@ class Origins:
     def protect(self, tensors: Sequence[Tensor]) -> None:
         """Copy what a call is about to write on: kept values, constants, and what the network holds."""
         for tensor in tensors:
-            self.belongings.protect(tensor)
+            key = storage_key(tensor)
+            self.belongings.protect(tensor, key)
             if id(tensor) not in self.guard.owners and self.source(tensor) is None:
                 self._before_first_write(tensor)
-            key = storage_key(tensor)
             for draft in self._kept.pop(key, []) if key is not None else []:
                 if draft.value is not None:
                     draft.value = draft.value.clone()

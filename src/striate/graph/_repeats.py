@@ -132,7 +132,7 @@ class Repeats:
             kept.lengths = {int.__index__(value): value for value in args if type(value) is Length}
         call.given, call.sized = nodes_of(kept.slots.values())
         if name == "__set__" and getattr(getattr(function, "__self__", None), "__name__", "") == "data":
-            self._origins.belongings.protect(args[0])
+            self._origins.protect(args[:1])
             self.refusal = "Before it, `data` of a tensor was set."
         call.refusal = call.refusal or self.refusal
         return kept

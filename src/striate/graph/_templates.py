@@ -18,7 +18,7 @@ from striate.graph.graph import Parameter
 if TYPE_CHECKING:
     from striate.graph._torch_calls import TorchCall
 
-__all__ = ["Fixed", "Given", "Made", "SLOTS", "Measured", "Slot", "arguments", "filled", "template", "without_lengths"]
+__all__ = ["SLOTS", "Fixed", "Given", "Made", "Measured", "Slot", "arguments", "filled", "template", "without_lengths"]
 
 
 class Given:

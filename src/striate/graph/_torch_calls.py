@@ -14,8 +14,8 @@ from torch import Tensor
 from striate.errors import UsageError
 from striate.graph._calls import plain_name, storage_key, tensors_in
 from striate.graph._lengths import measured, tensors_of
-from striate.graph._templates import Fixed, Given, Made, SLOTS, Measured, Slot, filled
-from striate.graph.graph import Parameter
+from striate.graph._templates import SLOTS, Fixed, Given, Made, Measured, Slot, filled
+from striate.graph.graph import Node, Parameter
 from striate.ops.op import Shape
 
 __all__ = ["Modes", "TorchCall", "call_of", "fingerprint", "nodes_of", "picked_from", "returned"]
@@ -68,10 +68,13 @@ class TorchCall:
     function: Callable[..., Any]
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
-    given: Collection[int] = ()
-    """The nodes whose values it takes, of calls inside it too, each once."""
-    sized: Collection[int] = ()
-    """The nodes whose sizes it takes, each once."""
+    given: tuple[int, ...] = ()
+    """The nodes whose values it takes, of calls inside it too, each once; until they are `nodes`."""
+    sized: tuple[int, ...] = ()
+    """The nodes whose sizes it takes, each once; until they are `sized_nodes`."""
+    nodes: tuple[Node, ...] = ()
+    sized_nodes: tuple[Node, ...] = ()
+    """Without those of `nodes`."""
     modes: Modes = WITH
     around: Modes = WITH
     key: int = 0

@@ -22,6 +22,9 @@ __all__ = ["Guard", "untouched"]
 
 Table = dict[str, Any]
 
+INTERNAL = frozenset(vars(nn.Module()))
+"""Attributes that every module has, and that hold no tensor themselves: there are many modules, this is for speed."""
+
 
 @dataclass(eq=False)
 class Guard:
@@ -88,7 +91,7 @@ def _attributes(guard: Guard) -> list[tuple[Table, Table]]:
     tables: list[Table] = []
     for _, module in guard.modules:
         own = vars(module)
-        guard.attributes |= {id(value) for value in own.values() if isinstance(value, Tensor)}
+        guard.attributes.update(id(v) for key, v in own.items() if key not in INTERNAL and isinstance(v, Tensor))
         if not isinstance(module, torch.jit.ScriptModule):
             tables += [own, own["_parameters"], own["_buffers"], own["_modules"]]
     return [(table, table.copy()) for table in tables]

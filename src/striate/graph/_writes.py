@@ -23,9 +23,15 @@ class Write:
     """A call that wrote on some memory: through which view, and the count of writes before and after."""
 
     draft: Draft
-    layout: Layout
+    stride: tuple[int, ...]
+    offset: int
     before: int
     after: int
+
+    @property
+    def layout(self) -> Layout:
+        """How the view lay in memory."""
+        return Layout(self.draft.shape, self.stride, self.offset, self.draft.dtype)
 
 
 class Writes:
@@ -34,11 +40,10 @@ class Writes:
     def __init__(self) -> None:
         self._by_memory: dict[int, list[Write]] = {}
 
-    def note(self, draft: Draft, tensor: Tensor, *, before: int) -> None:
-        """Note that a draft was written into a tensor, which had been written on `before` times."""
-        if (key := storage_key(tensor)) is not None:
-            write = Write(draft, Layout.of(tensor), before, version(tensor))
-            self._by_memory.setdefault(key, []).append(write)
+    def note(self, draft: Draft, tensor: Tensor, *, key: int, before: int) -> None:
+        """Note that a draft was written into a tensor with memory `key`, which had been written on `before` times."""
+        write = Write(draft, tensor.stride(), int(tensor.storage_offset()), before, version(tensor))
+        self._by_memory.setdefault(key, []).append(write)
 
     def since(self, tensor: Tensor, draft: Draft) -> list[Write]:
         """Return what was written after a draft on the memory of a tensor that holds it, from first to last."""

@@ -15,6 +15,7 @@ from striate.graph.opaque import Opaque
 from striate.ops.op import Op, Shape
 
 if TYPE_CHECKING:
+    from striate.graph._torch_calls import TorchCall
     from striate.graph.torch_call import Aside, Replay
 
 __all__ = ["Graph", "Node", "Parameter"]
@@ -57,14 +58,25 @@ class Node:
     dtype: torch.dtype
     in_place: bool = False
     """Whether the call wrote on one of its inputs."""
-    replay: Replay | None = None
-    """The call, to be run again in PyTorch on new values. None: there is none (inputs, constants that are the same in
-    every run), or it cannot be run again; `striate.graph.rerun.obstacles` says why."""
+    _torch_call: TorchCall | None = None
+    _part: int = 0
 
     @property
     def sources(self) -> tuple[Node, ...]:
         """All nodes whose values it reads: `inputs`, then `computed`."""
         return (*self.inputs, *self.computed.values())
+
+    @cached_property
+    def replay(self) -> Replay | None:
+        """The call, to be run again in PyTorch on new values.
+
+        None: there is none (inputs, constants that are the same in every run), or it cannot be run again;
+        `striate.graph.rerun.obstacles` says why.
+        """
+        from striate.graph.torch_call import Replay
+
+        call = self._torch_call
+        return None if call is None or call.refusal is not None else Replay(self._part, call)
 
     def __repr__(self) -> str:
         sources = ", ".join(node.name for node in self.sources)

@@ -36,13 +36,19 @@ class Replay:
                 [3., 0.]])
     """
 
-    nodes: tuple[Node, ...]
-    """Whose values it takes, each once."""
-    sized: tuple[Node, ...]
-    """Of whose values it takes no more than the shape, each once; none of `nodes`."""
     output: int
     """Which of the call's outputs the node is."""
     _call: TorchCall = field(repr=False)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes whose values it takes, each once."""
+        return self._call.nodes
+
+    @property
+    def sized(self) -> tuple[Node, ...]:
+        """The nodes of whose values it takes no more than the shape, each once; none of `nodes`."""
+        return self._call.sized_nodes
 
     @property
     def key(self) -> int:
@@ -114,14 +120,20 @@ class Aside:
         ['num_batches_tracked']
     """
 
-    nodes: tuple[Node, ...]
-    """Whose values it takes, each once."""
-    sized: tuple[Node, ...]
-    """Of whose values it takes no more than the shape."""
     position: int
     """How many nodes of the graph were there when it ran: it comes before the node of this index."""
     _call: TorchCall = field(repr=False)
     _answer: Any = field(default=None, repr=False)
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """The nodes whose values it takes, each once."""
+        return self._call.nodes
+
+    @property
+    def sized(self) -> tuple[Node, ...]:
+        """The nodes of whose values it takes no more than the shape, each once; none of `nodes`."""
+        return self._call.sized_nodes
 
     @property
     def call(self) -> str:

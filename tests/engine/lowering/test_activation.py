@@ -154,7 +154,7 @@ def test_others_run_in_pytorch(assert_like_pytorch, filled, normal, name):
     assert "in PyTorch" in fast.report
 
 
-@generated(max_examples=100)
+@generated(max_examples=60)
 @given(
     shape=st.one_of(*[st.tuples(st.integers(1, 20), *[st.integers(1, 7)] * axes) for axes in (1, 2, 3)]),
     names=st.lists(st.sampled_from(sorted(LAYERS)), min_size=1, max_size=3),

@@ -64,7 +64,7 @@ def _with_number(function, number, x, _):
 SHAPES = st.one_of(*[st.tuples(st.integers(1, 20), *[st.integers(1, 5)] * axes) for axes in (1, 2, 3)])
 
 
-@generated(max_examples=250)
+@generated(max_examples=150)
 @given(steps=expressions(), shape=SHAPES, learns=st.booleans(), seed=SEEDS)
 def test_expressions(assert_like_pytorch, network, normal, steps, shape, learns, seed):
     def evaluate(self, x, y):
@@ -79,7 +79,7 @@ def test_expressions(assert_like_pytorch, network, normal, steps, shape, learns,
 
 
 @pytest.mark.slow
-@generated(max_examples=2000)
+@generated(max_examples=1500)
 @given(steps=expressions(), shape=SHAPES, seed=SEEDS)
 def test_many_more(assert_like_pytorch, filled, network, normal, steps, shape, seed):
     # Behind a dense layer or convolution, whose gradients then come from several places.
@@ -131,7 +131,7 @@ class Gate(nn.Module):
         return self.gate(x) * x if self.is_first else x * self.gate(x)
 
 
-@generated(max_examples=60)
+@generated(max_examples=40)
 @given(
     batch=st.integers(1, 20),
     channels=st.integers(1, 6),

@@ -27,7 +27,7 @@ FOLLOWERS = {
 SMOOTH = {"tanh": nn.Tanh(), "sigmoid": nn.Sigmoid(), "ELU": nn.ELU(), "GELU": nn.GELU(), "Hardswish": nn.Hardswish()}
 
 
-@generated(max_examples=120)
+@generated(max_examples=90)
 @given(batch=BATCHES, features=FEATURES, outputs=OUTPUTS, bias=st.booleans(), learns=st.booleans(), seed=SEEDS)
 def test_one_layer(assert_like_pytorch, filled, whole, batch, features, outputs, bias, learns, seed):
     model = filled(nn.Linear(features, outputs, bias=bias), seed=seed, exact=True)
@@ -38,7 +38,7 @@ def assert_chain(assert_like_pytorch, model, x, *, exact, seed):
     assert_like_pytorch(model, x, exact=exact, seed=seed)
 
 
-@generated(max_examples=100)
+@generated(max_examples=60)
 @given(
     batch=BATCHES,
     sizes=st.lists(st.integers(1, 20), min_size=2, max_size=4),
@@ -56,7 +56,7 @@ def test_layers(assert_like_pytorch, filled, whole, batch, sizes, names, bias, s
     assert_like_pytorch(filled(nn.Sequential(*layers), seed=seed, exact=True), x, exact=True, seed=seed)
 
 
-@generated(max_examples=60)
+@generated(max_examples=40)
 @given(
     batch=BATCHES,
     sizes=st.tuples(*[st.integers(1, 40)] * 3),
@@ -70,7 +70,7 @@ def test_smooth_layers(assert_like_pytorch, filled, normal, batch, sizes, names,
     assert_like_pytorch(filled(nn.Sequential(*layers), seed=seed, exact=False), x, seed=seed)
 
 
-@generated(max_examples=60)
+@generated(max_examples=40)
 @given(
     batch=BATCHES,
     shape=st.tuples(*[st.integers(1, 5)] * 3),
@@ -93,7 +93,7 @@ def test_maps_before(assert_like_pytorch, filled, whole, batch, shape, kernel, o
 
 
 @pytest.mark.slow
-@generated(max_examples=1000)
+@generated(max_examples=600)
 @given(
     batch=st.integers(1, 300),
     sizes=st.tuples(FEATURES, OUTPUTS, OUTPUTS),

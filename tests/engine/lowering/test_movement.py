@@ -29,7 +29,7 @@ def joined(draw):
     return shapes, axis - draw(st.sampled_from([0, axes + 1])), draw(SEEDS)
 
 
-@generated(max_examples=120)
+@generated(max_examples=90)
 @given(case=joined(), repeats=st.booleans())
 def test_cat(assert_like_pytorch, network, whole, case, repeats):
     shapes, axis, seed = case
@@ -63,7 +63,7 @@ def slices(draw, shape):
     return tuple(index)
 
 
-@generated(max_examples=120)
+@generated(max_examples=90)
 @given(
     data=st.data(),
     batch=BATCHES,
@@ -89,7 +89,7 @@ def padded(draw):
     return pads, mode, (draw(BATCHES), draw(st.integers(1, 4)), *sizes), draw(SEEDS)
 
 
-@generated(max_examples=120)
+@generated(max_examples=80)
 @given(case=padded())
 def test_pad(assert_like_pytorch, network, whole, case):
     pads, mode, shape, seed = case
@@ -168,7 +168,7 @@ def test_layers(assert_like_pytorch, whole, name):
     assert_like_pytorch(LAYERS[name], whole((11, 6, 4, 5), seed=0).requires_grad_(), exact=True)
 
 
-@generated(max_examples=100)
+@generated(max_examples=50)
 @given(
     names=st.lists(st.sampled_from(sorted(set(MOVES) - {"shuffle by hand"})), min_size=1, max_size=2),
     batch=BATCHES,
@@ -188,7 +188,7 @@ def test_moves_between_convolutions(assert_like_pytorch, filled, network, whole,
 
 
 @pytest.mark.slow
-@generated(max_examples=1500)
+@generated(max_examples=1200)
 @given(case=joined(), data=st.data())
 def test_many_more(assert_like_pytorch, network, whole, case, data):
     shapes, axis, seed = case

@@ -53,7 +53,7 @@ def batch_norms(draw):
     return layer, (batch, channels, *sizes), draw(SEEDS)
 
 
-@generated(max_examples=200)
+@generated(max_examples=130)
 @given(case=batch_norms(), name=st.sampled_from(sorted(AFTER)), shift=st.sampled_from([0.0, 0.0, 1.0, -3.0]))
 def test_batch_norm(assert_like_pytorch, filled, normal, case, name, shift):
     layer, shape, seed = case
@@ -66,7 +66,7 @@ def test_batch_norm(assert_like_pytorch, filled, normal, case, name, shift):
 
 
 @pytest.mark.slow
-@generated(max_examples=2000)
+@generated(max_examples=1500)
 @given(case=batch_norms(), name=st.sampled_from(sorted(AFTER)))
 def test_many_more(assert_like_pytorch, filled, normal, case, name):
     layer, shape, seed = case
@@ -75,7 +75,7 @@ def test_many_more(assert_like_pytorch, filled, normal, case, name):
     assert_like_pytorch(model.train(training), normal(shape, seed=seed).requires_grad_(), seed=seed)
 
 
-@generated(max_examples=100)
+@generated(max_examples=60)
 @given(
     batch=st.integers(2, 20),
     channels=st.integers(1, 5),
@@ -224,7 +224,7 @@ def test_definition_of_batch_norm(assert_like_definition, filled, normal, traini
 # Local response normalisation -----------------------------------------------------------------------------------------
 
 
-@generated(max_examples=100)
+@generated(max_examples=60)
 @given(
     size=st.integers(1, 8),
     channels=st.integers(1, 12),

@@ -48,7 +48,7 @@ def windows(draw, dims, largest_dilation):
     return options, shape, draw(SEEDS)
 
 
-@generated(max_examples=200)
+@generated(max_examples=140)
 @given(case=st.sampled_from([1, 2, 2]).flatmap(lambda dims: windows(dims, 3)))
 def test_max_pooling(assert_like_pytorch, whole, case):
     options, shape, seed = case
@@ -56,7 +56,7 @@ def test_max_pooling(assert_like_pytorch, whole, case):
     assert_like_pytorch(model, whole(shape, seed=seed).requires_grad_(), exact=True, seed=seed)
 
 
-@generated(max_examples=150)
+@generated(max_examples=100)
 @given(
     case=st.sampled_from([1, 2, 2]).flatmap(lambda dims: windows(dims, 1)),
     counts_padding=st.booleans(),
@@ -79,7 +79,7 @@ ADAPTIVE = {
 }
 
 
-@generated(max_examples=120)
+@generated(max_examples=80)
 @given(
     kind=st.sampled_from(["max", "average"]),
     axes=st.lists(st.tuples(st.integers(1, 9), st.none() | st.integers(1, 6)), min_size=1, max_size=2),
@@ -97,7 +97,7 @@ def test_adaptive_pooling(assert_like_pytorch, whole, normal, kind, axes, batch,
 
 
 @pytest.mark.slow
-@generated(max_examples=2000)
+@generated(max_examples=1500)
 @given(case=st.sampled_from([1, 2, 2]).flatmap(lambda dims: windows(dims, 3)), channels=st.integers(1, 3))
 def test_many_more(assert_like_pytorch, filled, whole, case, channels):
     # Behind a convolution, whose borders the pooling must not see, and before one, whose borders must stay 0.

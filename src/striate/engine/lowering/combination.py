@@ -19,7 +19,7 @@ KINDS: dict[type, int] = {Add: 0, Subtract: 1, Multiply: 2}
 
 def number_of(node: Node) -> float | None:
     """Return the number of a constant that is one; None: something else."""
-    if isinstance(node.op, Constant):
+    if isinstance(node.op, Constant) and node.replay is None:
         value = node.parameters["value"]
         if value.kind == "constant" and not value.tensor.ndim:
             return float(value.tensor)

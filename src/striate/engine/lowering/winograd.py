@@ -10,6 +10,7 @@ from striate.engine._builder import Builder
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
 from striate.engine._tables import Axis, Window, floats_of
+from striate.engine.lowering import _winograd4 as winograd4
 from striate.engine.lowering.activation import Epilogue
 from striate.graph.graph import Parameter
 
@@ -47,6 +48,9 @@ def sum_tiles(
 ) -> None:
     """Emit the forward pass."""
     outputs, channels = weight.tensor.shape[:2]
+    if not b.trains and winograd4.is_faster(b, rows, columns, channels=channels, outputs=outputs):
+        winograd4.sum_tiles(b, weight, bias, x, y, epilogue, rows=rows, columns=columns, macs=macs)
+        return
     packed = _pack(b, weight, outputs=outputs, channels=channels, flipped=False, scales=epilogue.coefficients)
     _emit(b, x, packed, bias, y, argmax, epilogue, rows.forward(), columns.forward(), accumulate=False, macs=macs)
 
@@ -101,7 +105,7 @@ def _emit(
         places = [] if argmax is None else floats_of(argmax.at(0, i // 2, j // 2), width)
         argmax_plane = 0 if argmax is None else argmax.plane
         ints = [
-            *(channels, outputs, len(i), _group(b, channels)),
+            *(channels, outputs, len(i), min(_group(b, channels), len(i))),
             *(x.plane * width, x.row * width, y.row * width),
             *(epilogue.kind, accumulate, epilogue.pools, argmax_plane),
         ]

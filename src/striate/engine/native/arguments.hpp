@@ -62,6 +62,24 @@ struct WinogradArguments {
     int64_t activation, accumulate, pooled, argmax_plane;
 };
 
+struct Winograd4PackArguments {
+    int64_t channels, outputs, output_stride, channel_stride, flipped, tile_outputs;
+};
+
+struct Winograd4Arguments {
+    int64_t channels, outputs, tiles, group;
+    int64_t tile_outputs, tile_tiles;  // outputs and tiles of the map that are summed together
+    int64_t x_plane, x_row, y_row;
+    int64_t activation, accumulate, pooled, argmax_plane, argmax_row;
+};
+
+// Whether there are products of so many outputs and tiles of the map, by how many vectors fit into the registers.
+constexpr bool is_winograd4_tile(int64_t accumulators, int64_t outputs, int64_t tiles) {
+    if (outputs == 8 && tiles == 1) return true;
+    return accumulators >= 24 ? (outputs == 6 && tiles == 4) || (outputs == 4 && tiles == 6)
+                              : (outputs == 4 && tiles == 3) || (outputs == 3 && tiles == 4);
+}
+
 // Outputs x tiles whose sums `winograd` has in registers, by how many vectors fit into them.
 constexpr TileSize winograd_tile(int64_t accumulators) { return accumulators >= 24 ? TileSize{6, 4} : TileSize{4, 3}; }
 

@@ -28,6 +28,8 @@ constexpr KernelCheck KERNEL_CHECKS[] = {
     {"pack_dense", WHOLE, Block::either, check_pack_dense},
     {"winograd_pack", WHOLE, Block::either, check_winograd_pack},
     {"winograd", ANY, Block::lanes, check_winograd},
+    {"winograd4_pack", WHOLE, Block::either, check_winograd4_pack},
+    {"winograd4", ANY, Block::lanes, check_winograd4},
     {"outer", BLOCK | CHUNK, Block::lanes, check_outer},
     {"channel_sums", BLOCK | CHUNK, Block::lanes, check_channel_sums},
     {"load", ANY, Block::lanes, check_layout<0, 1>},

@@ -201,6 +201,21 @@ void Workspace::Memory::grow(int64_t wanted) {
     size = wanted;
 }
 
+bool Workspace::has_other_numbers(const Program& program, const std::vector<uintptr_t>& externals,
+                                  const std::vector<int64_t>& counts) {
+    constexpr int64_t LOOKED_AT = 16;
+    uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
+    for (size_t i = 0; i < std::min({counts.size(), externals.size(), program.externals().size()}); i++) {
+        const auto* numbers = reinterpret_cast<const uint32_t*>(externals[i]);
+        const int64_t count = numbers ? std::min(counts[i], program.externals()[i].once / 4) : 0;
+        const int64_t looks = std::min(count, LOOKED_AT);
+        for (int64_t n = 0; n < looks; n++) hash = (hash ^ numbers[n * count / looks]) * 0x100000001B3u;
+    }
+    const bool is_other = hash != numbers_;
+    numbers_ = hash;
+    return is_other;
+}
+
 bool Workspace::lay_out_kept(const Program& program) {
     if (kept_of_ == program.number()) return false;
     kept_of_ = 0;

@@ -82,6 +82,9 @@ public:
 
     // Returns whether what is kept from run to run was laid out anew, and so must be computed again.
     bool prepare(const Program& program, const Division& division);
+    // Whether some numbers of external memory are not those of the last time: PyTorch does not count edits through `data`
+    // and NumPy. Looks at 16 of each tensor; `counts` says how many it has, 0 for what is not looked at.
+    bool has_other_numbers(const Program& program, const std::vector<uintptr_t>& externals, const std::vector<int64_t>& counts);
     const Division& division() const { return division_; }
     bool is_prepared_for(const Program& program) const { return program_ == program.number(); }
     int64_t bytes() const { return memory_.size + kept_.size; }
@@ -105,7 +108,7 @@ private:
 
     Division division_;
     std::atomic<bool> is_used_{false};
-    uint64_t program_ = 0, kept_of_ = 0;
+    uint64_t program_ = 0, kept_of_ = 0, numbers_ = 0;
     Memory memory_, kept_;
     std::vector<char*> places_;
     std::vector<int64_t> team_strides_;

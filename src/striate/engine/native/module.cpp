@@ -5,6 +5,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
+#include <unistd.h>
+
 #include <tuple>
 
 #include "executor.hpp"
@@ -46,6 +48,24 @@ Program* make_program(const std::string& isa, const std::vector<BufferTuple>& bu
     return new Program(isa, std::move(own_buffers), std::move(own), std::move(own_stages), sizes);
 }
 
+// Lets other threads of Python run. A thread that comes back when the interpreter is ending is unwound by Python (by
+// pthread_exit), through frames that cannot be; it waits for the end of the process instead, as it does from Python 3.14 on.
+class Released {
+public:
+    Released() : state_(PyEval_SaveThread()) {}
+    ~Released() {
+        try {
+            PyEval_RestoreThread(state_);
+        } catch (...) {
+            while (true) pause();
+        }
+    }
+    Released(const Released&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
 nb::tuple describe(const Division& d) {
     return nb::make_tuple(d.blocks, d.chunk_blocks, d.chunks, d.slots, d.teams);
 }
@@ -61,7 +81,7 @@ NB_MODULE(_native, module) {
         return nb::make_tuple(kernels->width, kernels->accumulators);
     }, "Float32 lanes of a vector, and vectors of sums that fit into the registers.");
     module.def("peak_gflops", &peak_gflops, nb::arg("isa"), nb::arg("threads"), nb::arg("seconds"),
-               nb::call_guard<nb::gil_scoped_release>(), "2 x multiply-adds a nanosecond of a loop in registers.");
+               nb::call_guard<Released>(), "2 x multiply-adds a nanosecond of a loop in registers.");
 
     nb::class_<Guard>(module, "Guard")
         .def(nb::init<const nb::list&, const nb::list&, const nb::list&>())
@@ -93,15 +113,17 @@ NB_MODULE(_native, module) {
         .def("run", [](Workspace& self, const Program& program, int64_t first, int64_t last,
                        std::vector<uintptr_t> externals, std::vector<float> scalars, uint64_t seed) {
             const Run request{first, last, std::move(externals), std::move(scalars), seed, nullptr};
-            nb::gil_scoped_release release;
+            const Released released;
             const Workspace::Use use(self);
             run(program, self, request);
         })
         .def("infer", [](Workspace& self, const Program& program, int64_t batch, int64_t threads, bool independent,
-                         int64_t packing, bool is_changed, std::vector<uintptr_t> externals, uint64_t seed) {
-            nb::gil_scoped_release release;
+                         int64_t packing, bool is_changed, std::vector<uintptr_t> externals,
+                         const std::vector<int64_t>& counts, uint64_t seed) {
+            const Released released;
             const Workspace::Use use(self);
-            const bool is_new = self.prepare(program, Division(program, batch, threads, independent));
+            const bool is_other = self.has_other_numbers(program, externals, counts);
+            const bool is_new = self.prepare(program, Division(program, batch, threads, independent)) || is_other;
             const auto stages = static_cast<int64_t>(program.stages().size());
             const Run request{is_new || is_changed ? 0 : packing, stages, std::move(externals), {}, seed, nullptr};
             run(program, self, request);
@@ -111,7 +133,7 @@ NB_MODULE(_native, module) {
             std::vector<double> seconds(program.instructions().size());
             const Run request{first, last, std::move(externals), std::move(scalars), seed, seconds.data()};
             {
-                nb::gil_scoped_release release;
+                const Released released;
                 const Workspace::Use use(self);
                 run(program, self, request);
             }

@@ -124,6 +124,16 @@ void winograd_product(const float* v, const float* u, float* m, int64_t channels
 #pragma GCC unroll 16
                 for (int p = 0; p < P; p++) sums[p][k] += values[p] * weight;
             }
+        } else {
+            vec weights[K];
+#pragma GCC unroll 16
+            for (int k = 0; k < K; k++) weights[k] = splat(u[k]);
+#pragma GCC unroll 16
+            for (int p = 0; p < P; p++) {
+                const vec value = load(v + p * W);
+#pragma GCC unroll 16
+                for (int k = 0; k < K; k++) sums[p][k] += value * weights[k];
+            }
         }
         v += pitch;
         u += K;

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Any
 
 from torch import Tensor
 
 from striate.graph.adapters._call import Call, named, per_axis, shape_of
-from striate.ops.convolution import parse_convolution
+from striate.ops.convolution import Convolution, parse_convolution
+from striate.ops.op import Shape
 from striate.ops.transposed_convolution import parse_transposed_convolution
 
 __all__ = ["ADAPTERS", "convolution", "transposed_convolution"]
@@ -27,17 +29,22 @@ def convolution(
 ) -> Call:
     """Adapt ``conv1d``, ``conv2d`` and ``conv3d``; how many dimensions follows from the weight."""
     dims = weight.ndim - 2
-    op = parse_convolution(
-        f"conv{dims}d",
+    op = _parsed(
         shape_of(input),
         shape_of(weight),
-        stride=per_axis(stride, dims),
-        padding=padding if isinstance(padding, str) else per_axis(padding, dims),
-        dilation=per_axis(dilation, dims),
-        groups=groups,
-        dims=dims,
+        per_axis(stride, dims),
+        padding if isinstance(padding, str) else per_axis(padding, dims),
+        per_axis(dilation, dims),
+        groups,
     )
     return Call(op, (input,), named(weight=weight, bias=bias))
+
+
+@lru_cache(maxsize=1024)  # a network repeats its blocks, and this is half of what an adapter costs
+def _parsed(x: Shape, weight: Shape, stride: Shape, padding: Shape | str, dilation: Shape, groups: int) -> Convolution:
+    dims = len(weight) - 2
+    options: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return parse_convolution(f"conv{dims}d", x, weight, dims=dims, **options)
 
 
 def transposed_convolution(
