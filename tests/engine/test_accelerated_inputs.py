@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import namedtuple
 
 import pytest
 import torch
@@ -282,6 +283,20 @@ def test_parts_in_pytorch_and_their_report(assert_like_pytorch, network, filled,
     assert all("conv" not in line and "relu" not in line for line in lines[1:])
 
 
+Pair = namedtuple("Pair", ["logits", "features"])
+
+
+def test_structures_of_outputs(network):
+    net = network(lambda self, x: Pair(self.fc(x), [x * 2, None, "text", 3]), fc=nn.Linear(4, 3))
+    x = torch.randn(11, 4)
+    found, expected = accelerate(net)(x), net(x)
+    assert type(found) is Pair
+    assert torch.allclose(found.logits, expected.logits)
+    assert torch.equal(found.features[0], expected.features[0])
+    assert found.features[1:] == expected.features[1:]
+
+
+@pytest.mark.slow
 def test_googlenet_returns_three_outputs_in_training():
     torch.manual_seed(0)
     net = models.create("googlenet", image_size=64)

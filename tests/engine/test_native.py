@@ -538,10 +538,8 @@ def _training_parts() -> list[Any]:
     net = nn.Sequential(
         nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(16, 3)
     )
-    step = TrainingStep(net, torch.optim.Adam(net.parameters()))
-    step(torch.randn(4, 2, 6, 6), torch.tensor([0, 1, 2, 0]))
-    plan = next(iter(step._plans.values()))
-    return _parts_of(plan, scalars=8)
+    step = TrainingStep(net, optimizer=torch.optim.Adam(net.parameters()))
+    return _parts_of(step.plan(torch.randn(4, 2, 6, 6)), scalars=8)
 
 
 LAYERS = {

@@ -70,7 +70,9 @@ class Forward:
         self._pool: list[_Kept] = []
 
     def _positions(self, kind: str) -> list[int]:
-        numbers = {int(name.removeprefix(kind)): n for n, (name, _) in enumerate(self._externals) if name.startswith(kind)}
+        numbers = {
+            int(name.removeprefix(kind)): n for n, (name, _) in enumerate(self._externals) if name.startswith(kind)
+        }
         return [numbers[index] for index in sorted(numbers)]
 
     def __call__(self, inputs: Sequence[Tensor], *, seed: int = 0) -> list[Tensor]:

@@ -202,6 +202,9 @@ def reason_against_graph(graph: Graph) -> str | None:
     found = obstacles(graph)
     if found:
         return found[0]
+    writers = [node for node in graph.nodes if node.in_place and node.inputs and node.inputs[0] in graph.inputs]
+    if writers:
+        return f"{writers[0].name} writes on what the network is given"
     written = [p.name for aside in graph.asides if not aside.is_check for p in aside.writes]
     others = [name for name in written if not name.endswith("num_batches_tracked")]
     return f"it writes on {others[0]} while it runs" if others else None

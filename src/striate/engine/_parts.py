@@ -130,7 +130,9 @@ class _Function(torch.autograd.Function):
         ctx.part, ctx.count = part, count
         # Only to notice weights that were changed before the backward pass, as PyTorch does.
         ctx.save_for_backward(*tensors)
-        ctx.mark_non_differentiable(*(y for y, wanted in zip(outputs, plan.gradient_outputs, strict=True) if not wanted))
+        ctx.mark_non_differentiable(
+            *(y for y, wanted in zip(outputs, plan.gradient_outputs, strict=True) if not wanted)
+        )
         ctx.set_materialize_grads(False)
         return tuple(outputs)
 

@@ -159,21 +159,20 @@ def _merged(ranges: Sequence[tuple[int, int]], at_once: int) -> list[tuple[tuple
 def cheapest_tile(outputs: int, pixels: int, accumulators: int, *, fixed_pixels: int | None = None) -> tuple[int, int]:
     """Return how many outputs x pixels a tile of sums should hold, by a model of the processor.
 
-    A tap of a tile of k x p costs k p / 2 multiply-adds a cycle, (k + p) / 2 loads a cycle, or the 4 cycles that an
-    addition takes to be ready for the next, whichever is most; what is left over at the edges makes smaller tiles.
+    A tap of a tile of k x p costs k p / 2 cycles of multiply-adds or (k + p) / 2 of loads, whichever is more; fewer than 12
+    sums wait for their additions to be ready (measured: 8 take 5.2 cycles, not 4). What is left over at the edges makes
+    smaller tiles.
     More than 4 pixels were measured to take half as long again: their addresses do not fit into registers.
     """
 
     def cycles(k: int, p: int) -> float:
-        return max(k * p / 2, (k + p) / 2, 4.0) * (1.5 if p > 4 else 1.0)
+        return max(k * p / 2 + 0.3 * max(0, 12 - k * p), (k + p) / 2) * (1.5 if p > 4 else 1.0)
 
     def total(k: int, p: int) -> float:
         full, rest = divmod(pixels, p)
         widths = [*([k] * (outputs // k)), *([outputs % k] if outputs % k else [])]
         counted = {width: widths.count(width) for width in set(widths)}
-        return sum(
-            n * (full * cycles(width, p) + (cycles(width, rest) if rest else 0)) for width, n in counted.items()
-        )
+        return sum(n * (full * cycles(width, p) + (cycles(width, rest) if rest else 0)) for width, n in counted.items())
 
     sizes = [(k, p) for k in range(1, 9) for p in ([fixed_pixels] if fixed_pixels else range(1, 13))]
     fitting = [(k, p) for k, p in sizes if k * p <= accumulators and (k <= outputs or k == 1)]

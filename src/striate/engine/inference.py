@@ -39,9 +39,7 @@ class Inference:
         """The plan for batches."""
         part = self._part
         wanted = [False] * len(part.inputs)
-        return Plan(
-            self._graph, part.nodes, part.inputs, part.outputs, self._machine, False, wanted, self._independent
-        )
+        return Plan(self._graph, part.nodes, part.inputs, part.outputs, self._machine, False, wanted, self._independent)
 
     @cached_property
     def single(self) -> SinglePlan:

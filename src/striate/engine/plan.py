@@ -18,7 +18,6 @@ from striate.engine._lanes import Lanes
 from striate.engine._machine import Machine
 from striate.engine._memory import Memory
 from striate.engine._plan_text import plan_text
-from striate.engine._program import Stage
 from striate.engine.extension import extension
 from striate.engine.lowering import lower
 from striate.engine.lowering.movement import extent_of
@@ -70,7 +69,9 @@ class Plan:
         for index, node in enumerate(self.inputs):
             builder.label = node.name
             shape = tuple(node.output_shape[1:])
-            values[node.index] = Value(builder.lanes(extent_of(shape)), shape, self.trains and self.input_gradients[index])
+            values[node.index] = Value(
+                builder.lanes(extent_of(shape)), shape, self.trains and self.input_gradients[index]
+            )
             self._load(f"input{index}", values[node.index].lanes)
         self.values = lower(builder, self.graph, self.nodes, values, self.outputs)
         self.output_shapes = [tuple(node.output_shape[1:]) for node in self.outputs]
@@ -120,7 +121,9 @@ class Plan:
 
     def _most_chunk_blocks(self) -> int:
         """Blocks of a chunk: dense layers read their weights once for all of them."""
-        has_dense = any(i.name == "taps" and i.scope is Scope.CHUNK for stage in self.stages for i in stage.instructions)
+        has_dense = any(
+            i.name == "taps" and i.scope is Scope.CHUNK for stage in self.stages for i in stage.instructions
+        )
         return 4 if has_dense else 2
 
     def _store_input_gradient(self, index: int) -> bool:
@@ -193,7 +196,9 @@ class Plan:
         if len(self._workspaces) < 2:
             self._workspaces.append(workspace)
 
-    def run_forward(self, inputs: Sequence[Tensor], parameters: Sequence[Tensor], *, seed: int = 0) -> tuple[list[Tensor], Tape]:
+    def run_forward(
+        self, inputs: Sequence[Tensor], parameters: Sequence[Tensor], *, seed: int = 0
+    ) -> tuple[list[Tensor], Tape]:
         """Run the forward pass.
 
         Args:
@@ -217,7 +222,8 @@ class Plan:
     ) -> tuple[list[Tensor | None], list[Tensor]]:
         """Run the backward pass; return the gradients of the inputs and of `trained`."""
         input_gradients = [
-            torch.empty_like(x) if wanted else None for x, wanted in zip(inputs, self.input_gradient_exists, strict=True)
+            torch.empty_like(x) if wanted else None
+            for x, wanted in zip(inputs, self.input_gradient_exists, strict=True)
         ]
         gradients = [torch.empty(p.tensor.shape) for p in self.trained]
         memory = {"gradient_of_output": output_gradients, "input_gradient": input_gradients, "input": inputs}

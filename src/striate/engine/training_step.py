@@ -72,7 +72,10 @@ class StepPlan(Plan):
             builder.label = parameter.name
             self.updated.append(weight)
             first = len(self.state_names)
-            own = [builder.external(f"state{first + n}") for n in range(len(optimizer.states) if optimizer.keeps(weight) else 0)]
+            own = [
+                builder.external(f"state{first + n}")
+                for n in range(len(optimizer.states) if optimizer.keeps(weight) else 0)
+            ]
             self.state_names += [e.name for e in own]
             states = [*own, *[None] * (len(optimizer.states) - len(own))]
             ints = [weight.numel(), group * optimizer.width]
@@ -98,7 +101,9 @@ class StepPlan(Plan):
         memory: dict[str, Any] = {"targets": targets, "loss": loss, "output0": logits}
         memory |= {f"input{index}": x for index, x in enumerate(inputs)}
         memory |= dict(zip(self.state_names, states, strict=True))
-        tensors = [self.parameters[key].tensor if kind == "parameter" else memory[kind] for kind, key in self._addresses]
+        tensors = [
+            self.parameters[key].tensor if kind == "parameter" else memory[kind] for kind, key in self._addresses
+        ]
         addresses = self.memory.addresses(tensors, batch=batch)
         workspace = self.take_workspace(batch)
         workspace.run(self.program, 0, len(self.stages), addresses, numbers, seed)
@@ -143,7 +148,9 @@ class TrainingStep:
         independent: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
-            raise UsageError(f"TrainingStep: `model` must be an nn.Module, got {type(model).__name__}. Give the network.")
+            raise UsageError(
+                f"TrainingStep: `model` must be an nn.Module, got {type(model).__name__}. Give the network."
+            )
         if not 0 <= smoothing < 1:
             raise UsageError(f"TrainingStep: `smoothing` must be from 0 up to, not including, 1, got {smoothing}.")
         self.model, self.optimizer, self.smoothing = model, optimizer, float(smoothing)
@@ -262,7 +269,11 @@ def _make_plan(
 
 def _check_targets(targets: Tensor, inputs: Tensor, *, classes: int) -> None:
     if not isinstance(targets, Tensor) or targets.dtype != torch.int64 or targets.shape != inputs.shape[:1]:
-        got = f"{targets.dtype} of shape {tuple(targets.shape)}" if isinstance(targets, Tensor) else type(targets).__name__
+        got = (
+            f"{targets.dtype} of shape {tuple(targets.shape)}"
+            if isinstance(targets, Tensor)
+            else type(targets).__name__
+        )
         raise UsageError(
             f"TrainingStep: `targets` must be int64 classes, one for each of the {len(inputs)} images, got {got}. "
             "Convert them with .long()."
@@ -273,4 +284,3 @@ def _check_targets(targets: Tensor, inputs: Tensor, *, classes: int) -> None:
             f"TrainingStep: `targets` must be from 0 to {classes - 1}, the classes of the network, got {low} to {high}. "
             "Give the network as many outputs as there are classes."
         )
-

@@ -22,6 +22,7 @@ from striate.ops.convolution import Convolution
 
 __all__ = ["connect", "convolve", "is_depthwise", "may_pool"]
 
+
 @dataclass(frozen=True)
 class _Tile:
     """Vectors of outputs that are summed together, and the input channels that they read."""
@@ -88,7 +89,9 @@ def _dense_taps(
     sizes = [layer.out_channels, layer.group_outputs, layer.group_inputs, layer.rows.kernel * width]
     sums = _Sums(b, node, tiles, sizes, epilogue)
     sums.pack(taps_of)
-    sums.emit(x, y, places_of, lambda: _pixels(layer, x, y, pools=epilogue.pools), tile_pixels=tile_pixels, macs=layer.macs)
+    sums.emit(
+        x, y, places_of, lambda: _pixels(layer, x, y, pools=epilogue.pools), tile_pixels=tile_pixels, macs=layer.macs
+    )
 
 
 def _tiles(layer: Layer, vectors: int, width: int) -> list[_Tile]:
@@ -211,9 +214,7 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     # As even as can be: the widest tiles keep most sums in flight.
     vectors = -(-count // -(-count // MOST_VECTORS))
     whole = (0, features)
-    tiles = [
-        _Tile(v * b.machine.width, min(vectors, count - v), whole) for v in range(0, count, vectors)
-    ]
+    tiles = [_Tile(v * b.machine.width, min(vectors, count - v), whole) for v in range(0, count, vectors)]
     source = x.lanes
     sums = _Sums(b, node, tiles, [outputs, outputs, features, 1], epilogue)
 

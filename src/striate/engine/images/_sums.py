@@ -44,12 +44,13 @@ class Epilogue:
 def tile_of(vectors: int, pixels: int, accumulators: int, *, pools: bool = False) -> tuple[int, int]:
     """Return how many vectors x pixels (or windows of four, where it pools) a tile should hold, by a model.
 
-    A tap of a tile costs v p / 2 multiply-adds a cycle, (v + p) / 2 loads a cycle, or the 4 cycles that an addition takes
-    to be ready for the next, whichever is most; a single pixel keeps sums of several taps in flight.
+    A tap of a tile costs v p / 2 cycles of multiply-adds or (v + p) / 2 of loads, whichever is more; fewer than 12 sums
+    wait for their additions to be ready, as in `_tables.cheapest_tile`, except that a single pixel keeps sums of several
+    taps in flight.
     """
 
     def cycles(v: int, p: int) -> float:
-        return max(v * p / 2, (v + p) / 2, 0.0 if p == 1 else 4.0)
+        return max(v * p / 2 + (0.0 if p == 1 else 0.3 * max(0, 12 - v * p)), (v + p) / 2)
 
     def total(v: int, p: int) -> float:
         full, rest = divmod(pixels, p)

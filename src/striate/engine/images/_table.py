@@ -68,9 +68,7 @@ def lower(
 ) -> dict[int, Value]:
     """Emit a part of a graph; the arguments are those of `striate.engine.lowering.lower`."""
     known = dict(values)
-    patterns = Patterns(
-        graph, part={node.index for node in nodes}, kept={node.index for node in kept}, trains=False
-    )
+    patterns = Patterns(graph, part={node.index for node in nodes}, kept={node.index for node in kept}, trains=False)
     for node in nodes:
         if node.index not in known:
             b.label = node.name
@@ -84,7 +82,9 @@ def _read(b: Builder, node: Node, known: dict[int, Value], patterns: Patterns) -
     values: list[Any] = [known.get(source.index) for source in node.inputs]
     taken = Taken((node,))
     if isinstance(op, Convolution | Linear):
-        taken = patterns.of_layer(node, may_add=lambda other: _may_add(b, node, other, known), may_pool=layers.may_pool(node, values[0]))
+        taken = patterns.of_layer(
+            node, may_add=lambda other: _may_add(b, node, other, known), may_pool=layers.may_pool(node, values[0])
+        )
         layer = layers.convolve if isinstance(op, Convolution) else layers.connect
         result = layer(b, node, values[0], _epilogue(b, taken, known))
     elif isinstance(op, BatchNorm):
@@ -130,9 +130,7 @@ def _may_add(b: Builder, node: Node, other: Node, known: Mapping[int, Value]) ->
     return value.lanes.extent == tuple(extent) and value.lanes.pitch == vectors_of(extent[0], width) * width
 
 
-def _epilogue(
-    b: Builder, taken: Taken, known: Mapping[int, Value], *, normalization: Node | None = None
-) -> Epilogue:
+def _epilogue(b: Builder, taken: Taken, known: Mapping[int, Value], *, normalization: Node | None = None) -> Epilogue:
     normalization = taken.normalization or normalization
     coefficients = None if normalization is None else fixed_coefficients(b, normalization)
     added = None if taken.added is None else known[taken.added.index].lanes

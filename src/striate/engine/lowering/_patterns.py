@@ -79,7 +79,8 @@ class Patterns:
     def _take_vanishing(self, nodes: list[Node]) -> None:
         """Take nodes that do nothing in evaluation."""
         while (after := self.after(nodes[-1])) is not None and (
-            isinstance(after.op, Identity) or (isinstance(after.op, Dropout) and (not after.op.training or not after.op.p))
+            isinstance(after.op, Identity)
+            or (isinstance(after.op, Dropout) and (not after.op.training or not after.op.p))
         ):
             nodes.append(after)
 

@@ -71,7 +71,9 @@ def reason_against(node: Node, *, batch: int) -> str | None:
     return "no kernel for it"
 
 
-def lower(b: Builder, graph: Graph, nodes: Collection[Node], values: Mapping[int, Value], kept: Collection[Node]) -> dict[int, Value]:
+def lower(
+    b: Builder, graph: Graph, nodes: Collection[Node], values: Mapping[int, Value], kept: Collection[Node]
+) -> dict[int, Value]:
     """Emit a part of a graph.
 
     Args:

@@ -31,7 +31,12 @@ def is_faster(b: Builder, rows: Axis, columns: Axis, *, channels: int, outputs: 
     def cycles(size: int) -> float:
         tiles = -(-rows.output // size) * -(-columns.output // size)
         weights = (size + 2) ** 2 * channels * outputs
-        reading = 4 * weights * -(-tiles // TILES_TOGETHER[size]) / (24 if weights < 2**16 else (12 if weights < 2**20 else 5))
+        reading = (
+            4
+            * weights
+            * -(-tiles // TILES_TOGETHER[size])
+            / (24 if weights < 2**16 else (12 if weights < 2**20 else 5))
+        )
         return tiles * weights / MULTIPLY_ADDS + tiles * (channels + outputs) * TRANSFORM_CYCLES[size] + reading
 
     return cycles(4) < cycles(2)

@@ -47,9 +47,7 @@ def activate(b: Builder, x: Value, code: Code) -> Value:
     """Emit an activation of its own."""
     extent = x.lanes.extent
     y = b.lanes(extent)
-    b.emit(
-        "activate", (x.lanes, y), lambda: Encoded([*b.pointwise_ints(extent, x.lanes, y), code.kind], code.numbers)
-    )
+    b.emit("activate", (x.lanes, y), lambda: Encoded([*b.pointwise_ints(extent, x.lanes, y), code.kind], code.numbers))
 
     def backward() -> None:
         dy = b.gradient(y)
@@ -62,9 +60,7 @@ def activate(b: Builder, x: Value, code: Code) -> Value:
     return Value(y, x.shape, x.needs_gradient)
 
 
-def before_activation(
-    b: Builder, y: Lanes, epilogue: Epilogue, argmax: Lanes | None, extent: Extent
-) -> Lanes | None:
+def before_activation(b: Builder, y: Lanes, epilogue: Epilogue, argmax: Lanes | None, extent: Extent) -> Lanes | None:
     """Emit the way back from the gradient of an output to that of the sums before the epilogue.
 
     Args:

@@ -159,7 +159,14 @@ def sum_taps(
     elements = lambda a, d, c: c * kernel + a * layer.columns.kernel + d  # noqa: E731
     strides = {"output_stride": layer.taps, "group_stride": layer.group_outputs * layer.taps}
     packed = sums.pack(weight, elements, **strides, coefficients=epilogue.coefficients)
-    sums.emit(packed, layer_bias(b, bias, epilogue.coefficients, layer.out_channels), argmax, epilogue, macs=layer.macs, accumulate=False)
+    sums.emit(
+        packed,
+        layer_bias(b, bias, epilogue.coefficients, layer.out_channels),
+        argmax,
+        epilogue,
+        macs=layer.macs,
+        accumulate=False,
+    )
 
 
 def _reach(x: Lanes, rows: Window, columns: Window, *, skips_rows: bool = False) -> None:

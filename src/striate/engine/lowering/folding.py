@@ -35,9 +35,7 @@ def layer_bias(b: Builder, bias: Parameter | None, coefficients: Shared | None, 
     return b.parameter(bias) if coefficients is None else folded_bias(b, bias, coefficients, channels)
 
 
-def folded_bias(
-    b: Builder, bias: Parameter | None, coefficients: Shared | None, channels: int
-) -> Operand | None:
+def folded_bias(b: Builder, bias: Parameter | None, coefficients: Shared | None, channels: int) -> Operand | None:
     """Emit, into what is packed, the bias of a layer: its own, or what a batch norm makes of it.
 
     Returns:

@@ -107,7 +107,9 @@ def flattened(b: Builder, x: Value) -> Value:
 def _join(b: Builder, parts: Sequence[tuple[Value, Ints, Ints]], y: Lanes) -> None:
     """Emit y from values picked out of others, and the way back."""
     for value, sources, targets in parts:
-        b.move(value.lanes, y, lambda v=value, s=sources, t=targets: (_places(v.lanes, s), _places(y, t)), accumulate=False)
+        b.move(
+            value.lanes, y, lambda v=value, s=sources, t=targets: (_places(v.lanes, s), _places(y, t)), accumulate=False
+        )
 
     def backward() -> None:
         dy = b.gradient(y)

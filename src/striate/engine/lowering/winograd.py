@@ -55,7 +55,9 @@ def sum_tiles(
     _emit(b, x, packed, bias, y, argmax, epilogue, rows.forward(), columns.forward(), accumulate=False, macs=macs)
 
 
-def input_gradient(b: Builder, weight: Parameter, dy: Lanes, dx: Lanes, *, rows: Axis, columns: Axis, accumulate: bool, macs: int) -> None:
+def input_gradient(
+    b: Builder, weight: Parameter, dy: Lanes, dx: Lanes, *, rows: Axis, columns: Axis, accumulate: bool, macs: int
+) -> None:
     """Emit dL/dx: the same with the filters turned round, inputs and outputs exchanged."""
     channels, outputs = weight.tensor.shape[:2]
     packed = _pack(b, weight, outputs=outputs, channels=channels, flipped=True, scales=None)
@@ -63,7 +65,9 @@ def input_gradient(b: Builder, weight: Parameter, dy: Lanes, dx: Lanes, *, rows:
     _emit(b, dy, packed, None, dx, None, Epilogue(), *windows, accumulate=accumulate, macs=macs)
 
 
-def _pack(b: Builder, weight: Parameter, *, outputs: int, channels: int, flipped: bool, scales: Shared | None) -> Shared:
+def _pack(
+    b: Builder, weight: Parameter, *, outputs: int, channels: int, flipped: bool, scales: Shared | None
+) -> Shared:
     tile = 6 if b.machine.accumulators >= 24 else 4  # WINOGRAD_OUTPUTS in native/winograd.hpp
     packed = b.shared(16 * channels * tile * -(-outputs // tile))
     strides = (9, 9 * outputs) if flipped else (9 * channels, 9)

@@ -5,8 +5,6 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <unistd.h>
-
 #include <tuple>
 
 #include "executor.hpp"
@@ -48,24 +46,6 @@ Program* make_program(const std::string& isa, const std::vector<BufferTuple>& bu
     return new Program(isa, std::move(own_buffers), std::move(own), std::move(own_stages), sizes);
 }
 
-// Lets other threads of Python run. A thread that comes back when the interpreter is ending is unwound by Python (by
-// pthread_exit), through frames that cannot be; it waits for the end of the process instead, as it does from Python 3.14 on.
-class Released {
-public:
-    Released() : state_(PyEval_SaveThread()) {}
-    ~Released() {
-        try {
-            PyEval_RestoreThread(state_);
-        } catch (...) {
-            while (true) pause();
-        }
-    }
-    Released(const Released&) = delete;
-
-private:
-    PyThreadState* state_;
-};
-
 nb::tuple describe(const Division& d) {
     return nb::make_tuple(d.blocks, d.chunk_blocks, d.chunks, d.slots, d.teams);
 }
@@ -81,7 +61,7 @@ NB_MODULE(_native, module) {
         return nb::make_tuple(kernels->width, kernels->accumulators);
     }, "Float32 lanes of a vector, and vectors of sums that fit into the registers.");
     module.def("peak_gflops", &peak_gflops, nb::arg("isa"), nb::arg("threads"), nb::arg("seconds"),
-               nb::call_guard<Released>(), "2 x multiply-adds a nanosecond of a loop in registers.");
+               nb::call_guard<nb::gil_scoped_release>(), "2 x multiply-adds a nanosecond of a loop in registers.");
 
     nb::class_<Guard>(module, "Guard")
         .def(nb::init<const nb::list&, const nb::list&, const nb::list&>())
@@ -113,14 +93,14 @@ NB_MODULE(_native, module) {
         .def("run", [](Workspace& self, const Program& program, int64_t first, int64_t last,
                        std::vector<uintptr_t> externals, std::vector<float> scalars, uint64_t seed) {
             const Run request{first, last, std::move(externals), std::move(scalars), seed, nullptr};
-            const Released released;
+            nb::gil_scoped_release release;
             const Workspace::Use use(self);
             run(program, self, request);
         })
         .def("infer", [](Workspace& self, const Program& program, int64_t batch, int64_t threads, bool independent,
                          int64_t packing, bool is_changed, std::vector<uintptr_t> externals,
                          const std::vector<int64_t>& counts, uint64_t seed) {
-            const Released released;
+            nb::gil_scoped_release release;
             const Workspace::Use use(self);
             const bool is_other = self.has_other_numbers(program, externals, counts);
             const bool is_new = self.prepare(program, Division(program, batch, threads, independent)) || is_other;
@@ -133,7 +113,7 @@ NB_MODULE(_native, module) {
             std::vector<double> seconds(program.instructions().size());
             const Run request{first, last, std::move(externals), std::move(scalars), seed, seconds.data()};
             {
-                const Released released;
+                nb::gil_scoped_release release;
                 const Workspace::Use use(self);
                 run(program, self, request);
             }
