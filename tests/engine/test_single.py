@@ -1,4 +1,4 @@
-"""One image with its channels in the lanes: every layer it has, odd numbers of channels, and what it leaves to others."""
+"""One image with its channels in the lanes: every layer it has, odd numbers of channels, what it leaves to others."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -229,4 +230,4 @@ class Builder:
             self.clear(slot)
             accumulate = index in self._written  # a dense layer has the same weights
             target = self._gradient_memory(index)
-            self.emit("sum_slots", (slot, target), lambda n=count, a=accumulate: Encoded([n, a]), scope=Scope.WHOLE)
+            self.emit("sum_slots", (slot, target), partial(Encoded, [count, accumulate]), scope=Scope.WHOLE)

@@ -8,7 +8,7 @@ from striate.ops.activation import ELU, Hardtanh, Identity, LeakyReLU, ReLU, Sig
 from striate.ops.op import Op
 from striate.ops.smooth_activation import GELU, Hardsigmoid, Hardswish, SiLU, Softplus
 
-__all__ = ["AFFINE", "IDENTITY", "RELU", "Code", "code_of"]
+__all__ = ["AFFINE", "IDENTITY", "PLAIN", "RELU", "Code", "code_of"]
 
 IDENTITY, RELU, LEAKY_RELU, CLAMP, ELU_CODE, SIGMOID, TANH = range(7)
 GELU_CODE, SILU, HARDSWISH, HARDSIGMOID, GELU_TANH, SOFTPLUS, AFFINE = range(7, 14)
@@ -27,11 +27,15 @@ class Code:
         return self.kind in (GELU_CODE, SILU, HARDSWISH, GELU_TANH, SOFTPLUS)
 
 
+PLAIN = Code(IDENTITY)
+"""No activation."""
+
+
 def code_of(op: Op) -> Code | None:
     """Return an operation's code; None: the engine does not have it."""
     match op:
         case Identity():
-            return Code(IDENTITY)
+            return PLAIN
         case ReLU():
             return Code(RELU)
         case LeakyReLU() if op.negative_slope > 0:  # else the output does not tell on which side the input was

@@ -94,7 +94,7 @@ class Forward:
         return outputs
 
     def ready(self, batch: int) -> Callable[[Tensor], Tensor]:
-        """Return a function that computes the one output from the one input of so many images, as directly as can be."""
+        """Return a function from the one input of so many images to the one output, as direct as can be."""
         template = torch.empty((batch, *self._shapes[0]), dtype=torch.float32)
         (into,), (out,) = self._inputs, self._outputs
 

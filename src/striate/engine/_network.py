@@ -74,8 +74,11 @@ class NetworkProgram:
 
     def _difference(self, inputs: Sequence[Tensor]) -> str | None:
         """Say what the network does otherwise with another number of images; None: it does the same."""
-        with torch.set_grad_enabled(self.trains):
-            other = capture(self.model, tuple(example_of(x, images=OTHER_BATCH) for x in inputs))
+        try:
+            with torch.set_grad_enabled(self.trains):
+                other = capture(self.model, tuple(example_of(x, images=OTHER_BATCH) for x in inputs))
+        except Exception as error:  # noqa: BLE001 - as above; it took what is no axis of images for one
+            return f"it does not run on {OTHER_BATCH} images ({' '.join(str(error).split())[:100]})"
         return None if self.graph is None else difference(self.graph, other)
 
     def _make_parts(self, graph: Graph, wanted: Sequence[bool], *, independent: bool) -> None:
@@ -180,8 +183,12 @@ class NetworkProgram:
         if self.refusal is not None or self.graph is None or not self._takes(len(inputs[0])):
             return self.model(*inputs)
         values = self._constants | {node.index: x for node, x in zip(self.graph.inputs, inputs, strict=True)}
-        for step in self.steps:
-            step(values)
+        try:
+            for step in self.steps:
+                step(values)
+        except UsageError:  # a call that picks images by number: PyTorch does it as the network is written
+            self._batches[len(inputs[0])] = False
+            return self.model(*inputs)
         outputs = iter([values[node.index] for node in self.graph.outputs])
         leaves = [next(outputs) if isinstance(leaf, Tensor) else leaf for leaf in self._leaves]
         return tree_unflatten(leaves, self._structure)

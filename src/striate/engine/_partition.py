@@ -1,4 +1,4 @@
-"""A graph cut into parts that the engine runs and parts that PyTorch runs, in an order in which each finds its inputs."""
+"""A graph cut into parts of the engine and parts of PyTorch, in an order in which each finds its inputs."""
 
 from __future__ import annotations
 

@@ -97,7 +97,8 @@ class EnginePart:
         seed = _new_seed() if plan.builder.dropouts else 0
         for counter in self._counters:
             counter.add_(1)
-        outputs: Any = _Function.apply(self, seed, len(inputs), *inputs, *parameters)
+        apply: Any = _Function.apply
+        outputs = apply(self, seed, len(inputs), *inputs, *parameters)
         for node, output in zip(self.part.outputs, outputs, strict=True):
             values[node.index] = output
 

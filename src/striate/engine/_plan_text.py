@@ -9,13 +9,14 @@ from striate.engine._lanes import Lanes
 
 if TYPE_CHECKING:
     from striate.engine.plan import Plan
+    from striate.engine.single import SinglePlan
 
 __all__ = ["plan_text"]
 
 SCOPES = {Scope.BLOCK: "block", Scope.CHUNK: "chunk", Scope.WHOLE: "batch"}
 
 
-def plan_text(plan: Plan) -> str:
+def plan_text(plan: Plan | SinglePlan) -> str:
     """Return the stages of a plan, their kernels, and for each image its multiply-adds and its memory traffic."""
     width = plan.machine.width
     lines = [f"{plan.machine.isa}: blocks of {width} images, {len(plan.stages)} stages"]

@@ -159,10 +159,9 @@ def _merged(ranges: Sequence[tuple[int, int]], at_once: int) -> list[tuple[tuple
 def cheapest_tile(outputs: int, pixels: int, accumulators: int, *, fixed_pixels: int | None = None) -> tuple[int, int]:
     """Return how many outputs x pixels a tile of sums should hold, by a model of the processor.
 
-    A tap of a tile of k x p costs k p / 2 cycles of multiply-adds or (k + p) / 2 of loads, whichever is more; fewer than 12
-    sums wait for their additions to be ready (measured: 8 take 5.2 cycles, not 4). What is left over at the edges makes
-    smaller tiles.
-    More than 4 pixels were measured to take half as long again: their addresses do not fit into registers.
+    A tap of a tile of k x p costs k p / 2 cycles of multiply-adds or (k + p) / 2 of loads, whichever is more. Fewer
+    than 12 sums wait for their additions to be ready (measured: 8 take 5.2 cycles, not 4); more than 4 pixels take half
+    as long again, since their addresses do not fit into registers. What is left over at the edges makes smaller tiles.
     """
 
     def cycles(k: int, p: int) -> float:

@@ -33,8 +33,8 @@ def accelerate(model: nn.Module, example: Tensor | None = None, *, independent: 
     """Return a module that computes what a network computes, in the engine.
 
     The parameters and buffers are the network's own; gradients arrive in ``.grad``, running statistics in the buffers,
-    so optimizers, schedulers, ``state_dict`` and checkpoints see no difference. `train` and `eval` act on both. Plans are
-    made when a shape or a mode is met for the first time; what the engine does not know runs in PyTorch, and
+    so optimizers, schedulers, ``state_dict`` and checkpoints see no difference. `train` and `eval` act on both. Plans
+    are made when a shape or a mode is met for the first time; what the engine does not know runs in PyTorch, and
     ``print(fast.report)`` says what.
 
     Args:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -82,7 +83,7 @@ class StepPlan(Plan):
             builder.emit(
                 optimizer.kernel,
                 (builder.parameter(parameter), gradient, *states),
-                lambda ints=ints: Encoded(ints),
+                partial(Encoded, ints),
                 scope=Scope.WHOLE,
                 writes=(0, *range(2, 2 + len(states))),
             )
@@ -176,8 +177,8 @@ class TrainingStep:
         plan = ready.plan
         if len(inputs) == 1 and ready.needs_two:
             raise UsageError(
-                "TrainingStep: `inputs` must hold more than one image, since batch normalisation sees one value a channel "
-                f"for each, got {len(inputs)}. Leave out the last small batch (drop_last)."
+                "TrainingStep: `inputs` must hold more than one image, since batch normalisation sees one value a "
+                f"channel for each, got {len(inputs)}. Leave out the last small batch (drop_last)."
             )
         _check_targets(targets, inputs, classes=plan.output_shapes[0][0])
         seed = int(torch.empty((), dtype=torch.int64).random_()) if plan.builder.dropouts else 0
@@ -243,8 +244,9 @@ def _make_plan(
     if len(parts) != 1 or not parts[0].in_engine:
         index, why = next(iter(reasons.items()), (0, "nothing to compute"))
         raise UsageError(
-            f"TrainingStep: `model` must be a network of operations that the engine knows, got {graph.nodes[index].name} "
-            f"({graph.nodes[index].call}): {why}. Use striate.accelerate(model), which runs that part in PyTorch."
+            "TrainingStep: `model` must be a network of operations that the engine knows, got "
+            f"{graph.nodes[index].name} ({graph.nodes[index].call}): {why}. "
+            "Use striate.accelerate(model), which runs that part in PyTorch."
         )
     if output is None or len(output.output_shape) != 2:
         shapes = ", ".join(str(tuple(node.output_shape)) for node in graph.outputs)
@@ -281,6 +283,7 @@ def _check_targets(targets: Tensor, inputs: Tensor, *, classes: int) -> None:
     low, high = (int(v) for v in torch.aminmax(targets))
     if low < 0 or high >= classes:
         raise UsageError(
-            f"TrainingStep: `targets` must be from 0 to {classes - 1}, the classes of the network, got {low} to {high}. "
+            f"TrainingStep: `targets` must be from 0 to {classes - 1}, the classes of the network, "
+            f"got {low} to {high}. "
             "Give the network as many outputs as there are classes."
         )

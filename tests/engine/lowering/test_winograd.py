@@ -1,4 +1,4 @@
-"""3 x 3 convolutions by Winograd's method: which those are, and that halves and quarters of whole numbers stay exact."""
+"""3 x 3 convolutions by Winograd's method: which those are, and that they round no more than plain sums."""
 
 from __future__ import annotations
 
@@ -46,13 +46,14 @@ def test_which_it_is_not_for(axis):
     follower=st.sampled_from(["nothing", "ReLU", "pooling", "ReLU and pooling"]),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_exact(assert_like_pytorch, filled, whole, batch, channels, size, padding, bias, follower, seed):
+def test_generated(assert_like_pytorch, filled, whole, batch, channels, size, padding, bias, follower, seed):
     layers: list[nn.Module] = [nn.Conv2d(*channels, 3, padding=padding, bias=bias)]
     outputs = [length + 2 * padding - 2 for length in size]
     layers += [nn.ReLU()] if "ReLU" in follower else []
     layers += [nn.MaxPool2d(2)] if "pooling" in follower and min(outputs) > 1 else []
     x = whole((batch, channels[0], *size), seed=seed, largest=2).requires_grad_()
-    fast = assert_like_pytorch(filled(nn.Sequential(*layers), seed=seed, exact=True), x, exact=True, seed=seed)
+    # Whole numbers: ties are ties on both sides. Tiles of 4 x 4, in evaluation, divide by numbers that are no powers of 2.
+    fast = assert_like_pytorch(filled(nn.Sequential(*layers), seed=seed, exact=True), x, limit=2e-6, seed=seed)
     kernels = {i.name for plan in fast.plans(x) for stage in plan.stages for i in stage.instructions}
     assert ("winograd" in kernels) == (outputs[0] * outputs[1] >= 4)
 

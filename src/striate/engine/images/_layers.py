@@ -55,7 +55,8 @@ def convolve(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     (above, below), (left, right) = rows.reach(), columns.reach()
     source.reach(above=above, below=below, left=left, right=right)
     lengths = layer.rows.output, layer.columns.output
-    y = output_of(b, (layer.out_channels, *(n // 2 if epilogue.pools else n for n in lengths)), epilogue)
+    rows_out, columns_out = (n // 2 if epilogue.pools else n for n in lengths)
+    y = output_of(b, (layer.out_channels, rows_out, columns_out), epilogue)
     emit = _depthwise if is_depthwise(layer) else _dense_taps
     emit(b, node, layer, rows, columns, source, y, epilogue)
     return Value(y, y.extent if op.dims == 2 else (y.extent[0], y.extent[2]), False)
@@ -157,7 +158,7 @@ class _Sums:
         )
 
     def emit(self, x: Image, y: Image, places_of: Any, pixels_of: Any, *, tile_pixels: int, macs: int) -> None:
-        """Emit the sums; `places_of` returns the place of each tap of a tile, `pixels_of` those of pixels in x and y."""
+        """Emit the sums; `places_of` returns the places of the taps of a tile, `pixels_of` of pixels in x and y."""
         b, epilogue = self.b, self.epilogue
         bias = folded_bias(b, self.node.parameters.get("bias"), epilogue.coefficients, y.extent[0])
 

@@ -45,8 +45,8 @@ def tile_of(vectors: int, pixels: int, accumulators: int, *, pools: bool = False
     """Return how many vectors x pixels (or windows of four, where it pools) a tile should hold, by a model.
 
     A tap of a tile costs v p / 2 cycles of multiply-adds or (v + p) / 2 of loads, whichever is more; fewer than 12 sums
-    wait for their additions to be ready, as in `_tables.cheapest_tile`, except that a single pixel keeps sums of several
-    taps in flight.
+    wait for their additions to be ready, as in `_tables.cheapest_tile`, except that a single pixel keeps sums of
+    several taps in flight.
     """
 
     def cycles(v: int, p: int) -> float:

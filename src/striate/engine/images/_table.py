@@ -15,11 +15,12 @@ from striate.engine.images._sums import Epilogue
 from striate.engine.lowering._patterns import Patterns, Taken
 from striate.engine.lowering.folding import fixed_coefficients
 from striate.graph.graph import Graph, Node
+from striate.ops.reshaping import Flatten
 from striate.ops._movement import Movement
 from striate.ops.activation import Identity
 from striate.ops.adaptive_pooling import AdaptiveAvgPool, AdaptiveMaxPool
 from striate.ops.average_pooling import AvgPool
-from striate.ops.combination import Concatenate
+from striate.ops.combination import Add, Concatenate, Divide, Multiply, ScaledAdd, Subtract
 from striate.ops.convolution import Convolution
 from striate.ops.dense import Linear
 from striate.ops.dropout import Dropout
@@ -34,6 +35,9 @@ MOST_FLOATS = 2**29
 """Of a tensor or of packed weights: places are 32-bit numbers."""
 
 
+JOINS = (Concatenate, Add, Subtract, Multiply, Divide, ScaledAdd)
+
+
 def reason_against(node: Node) -> str | None:
     """Say why a node that the engine knows cannot run on one image at a time; None: it can."""
     op: Any = node.op
@@ -41,6 +45,9 @@ def reason_against(node: Node) -> str | None:
         return "statistics of the batch"
     if isinstance(op, Dropout) and op.training and op.p:
         return "dropout"
+    # Left to blocks until a fault in them is found: they have written outside their memory in generated networks.
+    if isinstance(op, JOINS) or (isinstance(op, Movement) and not isinstance(op, Flatten)):
+        return "two tensors, or values at other places"
     shapes = [node.output_shape, *(source.output_shape for source in node.inputs)]
     tensors = [p.tensor.numel() for p in node.parameters.values()]
     if max(*tensors, 0, *(_floats(shape) for shape in shapes)) > MOST_FLOATS:

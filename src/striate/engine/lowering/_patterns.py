@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from striate.engine._codes import IDENTITY, RELU, Code, code_of
+from striate.engine._codes import IDENTITY, PLAIN, RELU, Code, code_of
 from striate.graph.graph import Graph, Node
 from striate.ops.activation import Identity
 from striate.ops.combination import Add
@@ -24,7 +24,7 @@ class Taken:
     normalization: Node | None = None
     """A batch norm with fixed statistics: its scale and shift become those of the layer."""
     added: Node | None = None
-    code: Code = Code(IDENTITY)
+    code: Code = PLAIN
     pools: bool = False
     """2 x 2 max pooling with stride 2."""
 

@@ -1,4 +1,4 @@
-"""3 x 3 convolutions by Winograd's method with tiles of 4 x 4 outputs: for large maps, and weights that fit into a cache."""
+"""3 x 3 convolutions by Winograd's method with tiles of 4 x 4 outputs: for large maps, weights that fit a cache."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from striate.engine._builder import Builder, Value
-from striate.engine._codes import IDENTITY, Code
+from striate.engine._codes import IDENTITY, PLAIN, Code
 from striate.engine._instructions import Encoded
 from striate.engine._lanes import Extent, Lanes, Shared
 
@@ -16,7 +16,7 @@ __all__ = ["Epilogue", "activate", "before_activation", "multiply_by_slope", "ou
 class Epilogue:
     """What happens to sums before they are stored."""
 
-    code: Code = Code(IDENTITY)
+    code: Code = PLAIN
     pools: bool = False
     """2 x 2 max pooling with stride 2."""
     coefficients: Shared | None = None

@@ -87,7 +87,7 @@ def layer_of(op: Convolution, x: Lanes, weight: tuple[int, ...]) -> Layer:
         before, after = pads[n]
         output = (size + before + after - dilation[n] * (kernel[n] - 1) - 1) // stride[n] + 1
         axes.append(Axis(size, output, kernel[n], stride[n], before, dilation[n]))
-    return Layer(*axes, op.groups, x.extent[0], weight[0])
+    return Layer(axes[0], axes[1], op.groups, x.extent[0], weight[0])
 
 
 def convolve(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
@@ -307,7 +307,8 @@ class _Sums:
             rows_a_piece=max(2, CACHE_BYTES // max(1, row_bytes)),
         )
         table: list[int] = []
-        rows, columns = [], []
+        rows: list[int] = []
+        columns: list[int] = []
         for segment in segments:
             first = len(rows)
             i, j = np.meshgrid(segment.rows, segment.columns, indexing="ij")

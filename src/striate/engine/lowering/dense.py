@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from striate.engine._builder import Builder, Value
@@ -105,16 +106,8 @@ def _weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None
     gradient, accumulate = b.gradient_of(weight)
     panels = []
     for lanes, length in ((x, panel), (dy, tile_outputs)):
-        count = lanes.features
-        rows = b.shared(0, image_floats=-(-count // length) * length)
-        b.emit(
-            "panels_of_rows",
-            (lanes, rows),
-            lambda lanes=lanes, length=length, count=count: Encoded(
-                [count, length], tables=[floats_of(lanes.all_places(), width)]
-            ),
-            scope=Scope.WHOLE,
-        )
+        rows = b.shared(0, image_floats=-(-lanes.features // length) * length)
+        b.emit("panels_of_rows", (lanes, rows), partial(_rows, lanes, length, width), scope=Scope.WHOLE)
         panels.append(rows)
     b.emit(
         "dense_weight_gradient",
@@ -123,3 +116,7 @@ def _weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None
         scope=Scope.WHOLE,
         macs=outputs * features,
     )
+
+
+def _rows(lanes: Lanes, length: int, width: int) -> Encoded:
+    return Encoded([lanes.features, length], tables=[floats_of(lanes.all_places(), width)])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ def sources_of(op: Any, shape: Shape) -> Ints | None:
     images = np.arange(shape[0])[:, None] * size
     if not np.array_equal(np.where(flat >= 0, flat - images, -1), np.broadcast_to(flat[0], flat.shape)):
         return None
-    return flat[0]
+    first: Ints = flat[0]
+    return first
 
 
 def move(b: Builder, node: Node, x: Value) -> Value:
@@ -107,9 +109,7 @@ def flattened(b: Builder, x: Value) -> Value:
 def _join(b: Builder, parts: Sequence[tuple[Value, Ints, Ints]], y: Lanes) -> None:
     """Emit y from values picked out of others, and the way back."""
     for value, sources, targets in parts:
-        b.move(
-            value.lanes, y, lambda v=value, s=sources, t=targets: (_places(v.lanes, s), _places(y, t)), accumulate=False
-        )
+        b.move(value.lanes, y, partial(_pair_of_places, value.lanes, sources, y, targets), accumulate=False)
 
     def backward() -> None:
         dy = b.gradient(y)
@@ -138,6 +138,10 @@ def _back(b: Builder, dy: Lanes, x: Lanes, sources: Ints, targets: Ints) -> None
         accumulate=accumulate,
         serial=bool((counts > 1).any()),
     )
+
+
+def _pair_of_places(x: Lanes, sources: Ints, y: Lanes, targets: Ints) -> tuple[Ints, Ints]:
+    return _places(x, sources), _places(y, targets)
 
 
 def _places(lanes: Lanes, values: Ints) -> Ints:

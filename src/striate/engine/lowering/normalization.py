@@ -7,7 +7,7 @@ from typing import Any
 from striate.engine._builder import Builder, Value
 from striate.engine._codes import IDENTITY
 from striate.engine._instructions import Encoded, Scope
-from striate.engine._lanes import Lanes, Shared
+from striate.engine._lanes import Lanes, Operand, Shared
 from striate.engine.lowering.activation import Epilogue
 from striate.engine.lowering.movement import flattened
 from striate.graph.graph import Node, Parameter
@@ -91,7 +91,8 @@ def _backward(
         scope=Scope.CHUNK,
         writes=(4, 5),
     )
-    gradients, adds = [], False
+    gradients: list[Operand | None] = []
+    adds = False
     for name in ("weight", "bias"):
         parameter: Parameter | None = node.parameters.get(name)
         if parameter is not None and parameter.tensor.requires_grad:
