@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from striate.errors import UsageError
 from striate.graph import capture
 from striate.graph._calls import tensors_in
 from striate.graph.rerun import obstacles, rerun
+from striate.graph.torch_call import Replay
 
 SHAPE = (4, 4, 4)
 
@@ -198,9 +200,9 @@ def _mixed(self, x):
     y += 1
     y[:, 0] *= 2
     y[:, 1] = z[:, 2]
-    F.relu(y, inplace=True)
     y[y > 2] = 0.5
-    return y * z
+    F.relu(y, inplace=True)
+    return y + z
 
 
 def _through_views(self, x):
@@ -234,10 +236,20 @@ def _filled(self, x):
     return y * table + torch.add(x.detach(), 1, out=torch.zeros_like(x)).sum(1, keepdim=True)
 
 
-@pytest.mark.parametrize("function", [_mixed, _through_views, _through_a_turned_view, _filled])
+@pytest.mark.parametrize("function", [_mixed, _through_a_turned_view, _filled])
 def test_writing_in_place(function):
-    counts = (3,) if function is _through_views else (3, 5, 1)
-    _assert_equal(Network(function), SHAPE, training=(False,), counts=counts)
+    _assert_equal(Network(function), SHAPE, training=(False,))
+
+
+def test_writing_through_views():
+    network = Network(_through_views)
+    graph, x, weights = capture(network, torch.ones(3, *SHAPE)), torch.randn(3, *SHAPE), torch.randn(3, *SHAPE)
+    given, expected = x.clone().requires_grad_(), x.clone().requires_grad_()
+    found = rerun(graph, given)
+    assert torch.equal(found, network(expected))
+    (found * weights).sum().backward()
+    (network(expected) * weights).sum().backward()
+    torch.testing.assert_close(given.grad, expected.grad)  # the same terms, added in another order
 
 
 def test_a_view_that_has_as_many_values_as_what_was_written():
@@ -386,8 +398,13 @@ def test_layers_that_striate_does_not_know(name):
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_module_runs_as_a_whole():
-    scripted = torch.jit.script(nn.Sequential(nn.Conv2d(4, 3, 1), nn.BatchNorm2d(3), nn.ReLU()))
-    _assert_equal(nn.Sequential(scripted, nn.Flatten()), SHAPE)
+    layers = nn.Sequential(nn.Conv2d(4, 3, 1), nn.BatchNorm2d(3), nn.ReLU())
+    twin = nn.Sequential(copy.deepcopy(layers), nn.Flatten())
+    network = nn.Sequential(torch.jit.script(layers), nn.Flatten())
+    graph, x = capture(network, torch.ones(3, *SHAPE)), torch.randn(5, *SHAPE)
+    assert torch.equal(rerun(graph, x), twin(x))
+    for own, other in zip(network.buffers(), twin.buffers(), strict=True):
+        assert torch.equal(own, other)
 
 
 def test_a_normalisation_called_twice_and_read_in_between():
@@ -422,27 +439,21 @@ def test_several_inputs_and_a_loss(network):
     assert torch.equal(rerun(graph, x, y), function(x, y))
 
 
-def test_activations_are_let_go():
-    network = nn.Sequential(*(nn.Linear(8, 8) for _ in range(6)))
-    graph, alive = capture(network, torch.ones(1, 8)), []
+def test_activations_are_let_go(monkeypatch):
+    network, alive, held = nn.Sequential(*(nn.Linear(8, 8) for _ in range(6))), [], []
+    graph = capture(network, torch.ones(1, 8))
+    run = Replay.run
 
-    class Watched(torch.Tensor):
-        count = 0
+    def watched(self, values):
+        alive.append(sum(reference() is not None for reference in held))
+        outputs = run(self, values)
+        held.extend(weakref.ref(output) for output in outputs)
+        return outputs
 
-        def __new__(cls):
-            Watched.count += 1
-            return torch.Tensor._make_subclass(cls, torch.ones(1, 8))
-
-        def __del__(self):
-            Watched.count -= 1
-
-        @classmethod
-        def __torch_function__(cls, func, types, args=(), kwargs=None):
-            alive.append(Watched.count)
-            return Watched()
-
-    rerun(graph, Watched())
-    assert max(alive) <= 3
+    monkeypatch.setattr(Replay, "run", watched)
+    with torch.no_grad():
+        rerun(graph, torch.ones(1, 8))
+    assert alive == [0, 1, 1, 1, 1, 1]
 
 
 # What cannot be run again
@@ -548,8 +559,9 @@ def _hooked(self, x):
 def test_a_function_with_a_gradient_of_its_own_runs_without_gradients_alone(function):
     network = Network(function, weight=_weight(4, 4))
     graph, x = capture(network, torch.randn(3, *SHAPE)), torch.randn(5, *SHAPE)
+    expected = network(x).detach()
     with torch.no_grad():
-        assert torch.equal(rerun(graph, x), network(x).detach())
+        assert torch.equal(rerun(graph, x), expected)
     with pytest.raises(UsageError, match=r"Replay\.run: `\w+` must run without gradients, got a tensor that needs one"):
         rerun(graph, x)
     assert not all(node.replay.is_differentiable for node in graph.nodes if node.replay is not None)
@@ -578,6 +590,7 @@ def test_a_network_captured_without_gradients_runs_without():
 )
 def test_what_python_read_must_be_found_again(function, message):
     graph = capture(Network(function), torch.ones(3, *SHAPE))
+    torch.rand(1)
     with pytest.raises(UsageError, match=message):
         rerun(graph, -2 * torch.ones(3, *SHAPE))
     assert rerun(graph, torch.ones(2, *SHAPE), trust_reads=True).shape == (2, *SHAPE)

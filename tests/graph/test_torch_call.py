@@ -60,13 +60,16 @@ def test_what_is_written_and_not_returned_is_the_last_output(network):
     assert given.tolist() == [[0, 0]] * 3
 
 
-def test_sizes_alone_are_said_apart(network):
-    token = nn.Parameter(torch.ones(1, 4))
+def test_sizes_alone_are_said_apart():
+    class Token(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.token = nn.Parameter(torch.ones(1, 4))
 
-    def function(x):
-        return torch.cat([token.expand(x.relu().shape[0], -1), x])
+        def forward(self, x):
+            return torch.cat([self.token.expand(x.relu().shape[0], -1), x])
 
-    graph = capture(network(function), torch.ones(2, 4))
+    graph = capture(Token(), torch.ones(2, 4))
     replay = graph.node("expand").replay
     assert replay.nodes == ()
     assert replay.sized == (graph.node("relu"),)
@@ -155,11 +158,11 @@ def test_lengths_are_whole_numbers_for_the_network(network):
         seen.extend(
             [isinstance(n, int), [0] * n, list(range(c)), f"{n} {x.size(0)}", n + c - 1, 2 * n, n / 2, {n: 1}[2]]
         )
-        return x.reshape(n * c)[: n // 2]
+        return x.reshape(c, n)[: n // 2]
 
     graph = capture(network(function), torch.ones(2, 3))
     assert seen == [True, [0, 0], [0, 1, 2], "2 2", 4, 4, 1.0, 1]
-    assert graph.outputs[0].output_shape == (1,)
+    assert graph.outputs[0].output_shape == (1, 2)
     assert type(graph.node("reshape").op.shape[0]) is int
 
 

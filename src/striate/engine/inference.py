@@ -54,8 +54,12 @@ class Inference:
 
     def plan_for(self, batch: int) -> Plan | SinglePlan:
         """Return the plan that runs a batch of so many images."""
-        is_single = self._has_single and batch <= FEW * self._machine.width
-        return self.single if is_single else self.lanes
+        if self._has_single and batch <= FEW * self._machine.width:
+            try:
+                return self.single
+            except ValueError:  # the native check refuses a program that it finds no proof for: blocks run it
+                self._has_single = False
+        return self.lanes
 
     def forward_for(self, batch: int) -> Forward:
         """Return the program for a batch of so many images."""

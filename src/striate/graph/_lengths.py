@@ -167,11 +167,15 @@ class Lengths:
     """
 
     def __init__(self, drafts: Sequence[Any]) -> None:
-        self._drafts = drafts
+        self._drafts: Sequence[Any] = drafts
         self.comparisons: dict[tuple[Form, object, Form], Comparison] = {}
         """Each question once, when it was first asked."""
         self.plain: dict[int, Form] = {}
         """Lengths that Python turned into plain numbers, by ``len(x)`` and ``int(n)``; the newest of each value."""
+
+    def end(self) -> None:
+        """Let the run go, which lengths that the network's code stored would keep alive."""
+        self._drafts = ()
 
     def compare(self, left: int, function: Callable[[int, int], bool], right: int, *, answer: bool) -> bool:
         """Note a comparison and return its answer."""

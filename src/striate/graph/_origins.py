@@ -119,7 +119,8 @@ class Origins:
     def operand(self, tensor: Tensor | float, *, like: Tensor | None = None) -> Draft:
         """Return the draft of an operand; parameters, buffers and constants become nodes when first used as one."""
         if not isinstance(tensor, Tensor):
-            number, tensor = tensor, torch.tensor(tensor, dtype=None if like is None else like.dtype)
+            number, plain = tensor, int.__index__(tensor) if isinstance(tensor, Length) else tensor
+            tensor = torch.tensor(plain, dtype=None if like is None else like.dtype)
             draft = self.constant(tensor)
             draft.torch_call = _number_again(number, tensor.dtype) if isinstance(number, Length) else None
         else:

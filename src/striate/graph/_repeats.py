@@ -220,6 +220,7 @@ class Repeats:
         """Take the constants, at the end of the run."""
         for slot in self._fixed:
             slot.settle()
+        self.lengths.end()
 
     def _returned(self, value: Any) -> Slot:
         if type(value) is Length:

@@ -49,7 +49,8 @@ def convolve(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     op: Any = node.op
     source, weight = image_of(x), node.parameters["weight"]
     layer = layer_of(op, source, tuple(weight.tensor.shape))
-    if size := winograd.best_size(b, layer):
+    is_whole = layer.in_channels % b.machine.width == 0  # what the native check can prove to stay inside
+    if is_whole and (size := winograd.best_size(b, layer)):
         return winograd.convolve(b, node, layer, source, epilogue, size=size)
     rows, columns = _met(layer.rows.forward()), _met(layer.columns.forward())
     (above, below), (left, right) = rows.reach(), columns.reach()
