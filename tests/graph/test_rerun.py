@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import random
 import weakref
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -317,7 +319,12 @@ def _counted(self, x):
     return x * self.m[0] + self.count + self.v[:, None, None]
 
 
-@pytest.mark.parametrize("function", [_frozen, _average, _average_replaced, _counted])
+def _swapped(self, x):
+    self.m, self.v = self.v + 1, self.m
+    return x * self.m[:, None, None]
+
+
+@pytest.mark.parametrize("function", [_frozen, _average, _average_replaced, _counted, _swapped])
 def test_buffers_are_read_and_written_as_by_the_network(function):
     count = torch.zeros((), dtype=torch.int64)
     _assert_equal(Network(function, w=torch.rand(4) + 1, v=torch.rand(4), m=torch.zeros(4), count=count), SHAPE)
@@ -496,6 +503,19 @@ def _random_part(self, x):
     return x * table
 
 
+def _python_random(self, x):
+    return x * 2 if random.random() < 0.5 else x
+
+
+def _numpy_random(self, x):
+    return x * np.random.rand()  # noqa: NPY002
+
+
+def _seeded(self, x):
+    torch.manual_seed(4321)
+    return x * torch.rand(1)
+
+
 def _replaced(self, x):
     y = x + self.attribute
     self.attribute = self.attribute + 1
@@ -506,12 +526,16 @@ def _replaced(self, x):
     ("function", "reason"),
     [
         (_numpy, r"`unseen`, unseen: PyTorch does not show what computes it\."),
+        (lambda self, x: torch.vmap(torch.sum)(x * 1), r"`unseen`, unseen: PyTorch does not show what computes it\."),
         (_data_written, r"`linear`, linear: It takes a tensor on whose memory another call wrote"),
         (_data_set, r"`linear`, linear: Before it, `data` of a tensor was set\."),
         (_earlier_buffer, "constant: Since it was made, a call wrote on a buffer that it was made from"),
         (_earlier_statistics, "constant: Since it was made, a call wrote on a buffer that it was made from"),
         (_hidden_constant, "constant: Another call wrote on its memory through another tensor"),
         (_random_part, "constant: Another call wrote on its memory through another tensor"),
+        (_python_random, "random: The forward pass draws random numbers from Python or NumPy"),
+        (_numpy_random, "random: The forward pass draws random numbers from Python or NumPy"),
+        (_seeded, "random: .* or sets PyTorch's seed"),
         (_replaced, "attribute: The forward pass reads the attribute `attribute` and puts another tensor"),
     ],
 )
@@ -542,6 +566,18 @@ class Doubled(torch.autograd.Function):
         return 7 * grad_output
 
 
+class Tripled(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        with torch.enable_grad():
+            y = x.detach().requires_grad_() * 3
+        return y.detach()
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return 7 * grad_output
+
+
 def _hooked(self, x):
     y = x * self.weight
     y.register_hook(lambda gradient: 3 * gradient)
@@ -552,6 +588,7 @@ def _hooked(self, x):
     "function",
     [
         lambda self, x: Doubled.apply(x * self.weight) + 1,
+        lambda self, x: Tripled.apply(x * self.weight) + 1,
         lambda self, x: checkpoint(lambda x: (x * x).tanh(), x * self.weight, use_reentrant=True),
         _hooked,
     ],
@@ -584,6 +621,7 @@ def test_a_network_captured_without_gradients_runs_without():
             lambda self, x: x.relu() if x.sum() > 0 else -x,
             r"Aside\.run: `__bool__` of `gt` must answer as in the captured",
         ),
+        (lambda self, x: x if torch.is_nonzero(x.sum() > 0) else -x, r"Aside\.run: `is_nonzero` of `gt` must answer"),
         (lambda self, x: x * x.mean().item(), r"Aside\.run: `item` of `mean` must answer as in the captured"),
         (lambda self, x: x if torch.rand(1).item() > 2 else -x, r"Aside\.run: `item` of `constant` must answer"),
     ],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -66,6 +66,8 @@ class Forward:
         self._tensors = [p.tensor for p in parameters]
         self._inputs = self._positions("input")
         self._outputs = self._positions("output")
+        self.numbers = sum(tensor.numel() for tensor in self._tensors)
+        """Of all parameters."""
         self._counts = [self._tensors[key].numel() if kind == "parameter" else 0 for kind, key in self._externals]
         self._pool: list[_Kept] = []
 
@@ -93,20 +95,38 @@ class Forward:
         self._run(kept, batch, is_changed, seed)
         return outputs
 
-    def ready(self, batch: int) -> Callable[[Tensor], Tensor]:
-        """Return a function from the one input of so many images to the one output, as direct as can be."""
-        template = torch.empty((batch, *self._shapes[0]), dtype=torch.float32)
+    def ready(self, batch: int, guard: Any) -> Any:
+        """Return a native object that computes the one output from the one input of so many images.
+
+        Its `run` takes a contiguous float32 tensor and returns None where anything has changed; `renew` notes what the
+        parameters are now, after a call of this class has found them fit.
+
+        Args:
+            batch: How many images.
+            guard: Of the network, see `striate.engine._guard`.
+        """
         (into,), (out,) = self._inputs, self._outputs
+        parameters = {key: position for position, (kind, key) in enumerate(self._externals) if kind == "parameter"}
+        return extension().Ready(
+            guard=guard,
+            program=self._program,
+            tensors=[self._tensors[key] for key in parameters],
+            places=[*parameters.values()],
+            counts=self._counts,
+            input=into,
+            output=out,
+            empty=torch.empty_like,
+            like=torch.empty((batch, *self._shapes[0]), dtype=torch.float32),
+            threads=torch.get_num_threads if batch >= self._least_batch else None,
+            batch=batch,
+            packing=self._packing,
+            independent=self._independent,
+        )
 
-        def run(x: Tensor) -> Tensor:
-            kept, is_changed = self._take()
-            y = torch.empty_like(template)
-            kept.addresses[into] = x.data_ptr()
-            kept.addresses[out] = y.data_ptr()
-            self._run(kept, batch, is_changed, 0)
-            return y
-
-        return run
+    @property
+    def is_plain(self) -> bool:
+        """Whether each parameter lies in one piece and counts its changes."""
+        return all(tensor.is_contiguous() and not tensor.is_inference() for tensor in self._tensors)
 
     def _take(self) -> tuple[_Kept, bool]:
         """Return memory for a run, and whether parameters have changed since they were packed there."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as module_hooks
 from torch.overrides import _get_current_function_mode_stack
 
+from striate.engine._forward import Forward
 from striate.engine._machine import machine
 from striate.engine._network import NetworkProgram
-from striate.engine._partition import is_fit
+from striate.engine._partition import HOOKS, is_fit
 from striate.engine.plan import Plan
 from striate.engine.single import SinglePlan
 from striate.errors import UsageError
@@ -20,9 +22,17 @@ from striate.graph._recorder import Recorder
 
 __all__ = ["Accelerated", "accelerate"]
 
+GLOBAL_HOOKS = (
+    "_global_forward_hooks",
+    "_global_forward_pre_hooks",
+    "_global_backward_hooks",
+    "_global_backward_pre_hooks",
+)
 SHARED_TABLES = ("_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
-MOST_READY = 16
+MOST_READY = 8
 """Shapes, the batch included, whose programs are found at once."""
+MOST_NUMBERS = 2_000_000
+"""Parameters of a network for which that matters: larger ones take longer than Python does."""
 MOST_PROGRAMS = 16
 """Shapes and modes whose programs are kept, with their memory."""
 _ONE_CAPTURE = threading.RLock()
@@ -83,6 +93,8 @@ class Accelerated(nn.Module):
         self.__dict__["_independent"] = independent
         self.__dict__["_programs"] = {}
         self.__dict__["_ready"] = {}
+        own = [self.__dict__[name] for name in HOOKS]
+        self.__dict__["_own_hooks"] = [*own, *(vars(module_hooks)[name] for name in GLOBAL_HOOKS)]
         self.__dict__["training"] = model.training
 
     @property
@@ -96,17 +108,31 @@ class Accelerated(nn.Module):
         self.training = mode
         return self
 
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """Compute what the network computes, by the shortest way where that is known."""
+        # What is asked here and no more is what a call of one image can afford; the rest was asked in a call before.
+        if len(inputs) == 1 and not options and type(x := inputs[0]) is Tensor:
+            ready = self.__dict__["_ready"].get(x.shape)
+            if (
+                ready is not None
+                and x.dtype is torch.float32
+                and x.is_cpu
+                and x.is_contiguous()
+                and not x.is_neg()
+                and not torch.is_grad_enabled()
+                and not torch._C._len_torch_function_stack()
+                and not any(self.__dict__["_own_hooks"])
+                and (y := ready.run(x)) is not None
+            ):
+                return y
+        return super().__call__(*inputs, **options)
+
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """Compute what the network computes; with anything but tensors by position, in PyTorch."""
         if options:
             return self.model(*inputs, **options)
         if torch._C._len_torch_function_stack() and _is_captured():
             return self.model(*inputs)
-        # What is checked here and no more is what a call of one image can afford.
-        if len(inputs) == 1 and type(x := inputs[0]) is Tensor and not torch.is_grad_enabled():
-            ready = self.__dict__["_ready"].get(x.shape)
-            if ready is not None and x.dtype is torch.float32 and x.is_cpu and x.is_contiguous() and ready[0]():
-                return ready[1](x)
         if not inputs or not is_fit(inputs):
             return self.model(*inputs)
         program = self._program(inputs)
@@ -117,11 +143,17 @@ class Accelerated(nn.Module):
     def _keep_ready(self, program: NetworkProgram, inputs: Sequence[Tensor]) -> None:
         """Note which program serves an input of this shape when no gradient is wanted."""
         ready: dict[torch.Size, Any] = self.__dict__["_ready"]
+        shape = inputs[0].shape
         forward = program.forward_for(len(inputs[0]))
-        if forward is not None and inputs[0].layout == torch.strided:
+        if forward is None or not forward.is_plain or forward.numbers > MOST_NUMBERS:
+            ready.pop(shape, None)
+            return
+        known = ready.get(shape)
+        if known is None or known.program is not program:
             if len(ready) >= MOST_READY:
                 ready.clear()
-            ready[inputs[0].shape] = (program.guard.holds, forward.ready(len(inputs[0])))
+            known = ready[shape] = _Ready(program, forward, len(inputs[0]))
+        known.native.renew()
 
     @property
     def plan(self) -> str:
@@ -176,6 +208,15 @@ class Accelerated(nn.Module):
             self.__dict__["_ready"].clear()
         made = programs[key] = NetworkProgram(model, inputs, trains=trains, independent=self.__dict__["_independent"])
         return made
+
+
+class _Ready:
+    """A program for inputs of one shape, the batch included."""
+
+    def __init__(self, program: NetworkProgram, forward: Forward, batch: int) -> None:
+        self.program = program
+        self.native = forward.ready(batch, program.guard)
+        self.run: Callable[[Tensor], Tensor | None] = self.native.run
 
 
 def _is_captured() -> bool:

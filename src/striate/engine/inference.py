@@ -1,7 +1,8 @@
-"""Forward passes without gradients: batches with an image in each lane, few images one by one."""
+"""Forward passes without gradients: batches with an image in each lane; few images, or large ones, one by one."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -18,6 +19,8 @@ __all__ = ["Inference"]
 
 FEW = 0.75
 """Parts of a block up to which images are faster one by one than a block with lanes that are empty."""
+LARGE_BYTES = 2**20
+"""Of a map of one block: where there is a larger one, blocks do not stay in the cache, and images one by one do."""
 
 
 class Inference:
@@ -33,6 +36,8 @@ class Inference:
     def __init__(self, graph: Graph, part: Part, machine: Machine, *, independent: bool = False) -> None:
         self._graph, self._part, self._machine, self._independent = graph, part, machine, independent
         self._has_single = all(reason_against(node) is None for node in part.nodes)
+        largest = max(math.prod(node.output_shape[1:]) for node in part.nodes)
+        self._most = math.inf if 4 * machine.width * largest > LARGE_BYTES else FEW * machine.width
 
     @cached_property
     def lanes(self) -> Plan:
@@ -54,11 +59,8 @@ class Inference:
 
     def plan_for(self, batch: int) -> Plan | SinglePlan:
         """Return the plan that runs a batch of so many images."""
-        if self._has_single and batch <= FEW * self._machine.width:
-            try:
-                return self.single
-            except ValueError:  # the native check refuses a program that it finds no proof for: blocks run it
-                self._has_single = False
+        if self._has_single and batch <= self._most:
+            return self.single
         return self.lanes
 
     def forward_for(self, batch: int) -> Forward:

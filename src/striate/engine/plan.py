@@ -245,6 +245,11 @@ class Plan:
                 tensors.append(_tensor(kind, memory))
         return self.memory.addresses(tensors, batch=batch)
 
+    @property
+    def block_images(self) -> int:
+        """Images of a block."""
+        return self.machine.width
+
     def __str__(self) -> str:
         return plan_text(self)
 

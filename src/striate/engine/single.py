@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +15,7 @@ from striate.engine._memory import Memory
 from striate.engine._plan_text import plan_text
 from striate.engine.images import lower, reason_against
 from striate.engine.images._layout import Image, load, store
+from striate.engine.images._sums import IMAGES_TOGETHER
 from striate.engine.images._table import is_read_as_numbers
 from striate.graph.graph import Graph, Node
 
@@ -53,8 +55,9 @@ class SinglePlan:
         for index, node in enumerate(self.outputs):
             builder.label = "output"
             result = known[node.index].lanes
-            if isinstance(result, Image):
-                store(builder, result, f"output{index}")
+            if not isinstance(result, Image) or result.features != math.prod(node.output_shape[1:]):
+                raise RuntimeError(f"single: `{node.name}` has another shape than in PyTorch")
+            store(builder, result, f"output{index}")
         packing = _program.packing_stages(builder.packing)
         self.packing_stages = len(packing)
         self.stages = [*packing, *_program.stages_of(builder.forward)]
@@ -67,7 +70,7 @@ class SinglePlan:
             self.machine,
             self.stages,
             [*self.builder.externals.values()],
-            most_chunk_blocks=1,
+            most_chunk_blocks=IMAGES_TOGETHER,
             block_images=1,
             trains=False,
         )
@@ -82,6 +85,11 @@ class SinglePlan:
             least_macs=SMALL,
             macs=sum(instruction.macs for instruction in self.builder.forward),
         )
+
+    @property
+    def block_images(self) -> int:
+        """Images of a block."""
+        return 1
 
     def __str__(self) -> str:
         return plan_text(self)

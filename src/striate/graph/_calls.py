@@ -34,8 +34,8 @@ FREE = {
 """Calls about a tensor, not about its numbers: no node."""
 
 READS = {
-    "item", "tolist", "numpy", "__array__", "__bool__", "__float__", "__int__", "__index__", "__contains__", "equal",
-    "allclose",
+    "item", "tolist", "numpy", "is_nonzero", "equal", "allclose", "__array__", "__bool__", "__float__", "__int__",
+    "__index__", "__contains__",
 }  # fmt: skip
 """Calls that hand a tensor's numbers to Python."""
 

@@ -185,6 +185,7 @@ class Recorder(TorchFunctionMode):
         ran.outputs = [*ran.outputs, *added] if added else ran.outputs
         if ran.name in _calls.READS:
             self.read += [draft for draft in ran.sources.values() if draft.is_live or draft.torch_call]
+        if ran.name in _calls.READS or isinstance(result, int | float | complex):
             self.repeats.check(ran.kept, result)
         if not is_live or ran.name in _calls.VALUELESS:
             self.repeats.pass_over(ran.kept, tensors, outputs=ran.outputs, written=written)

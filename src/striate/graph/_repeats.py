@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import random
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +40,8 @@ LEADING = {
 
 NORMALIZATIONS = {"batch_norm", "instance_norm", "native_batch_norm"}
 """Calls that write on buffers without PyTorch counting it."""
+
+APPLY = torch.autograd.Function.apply.__func__.__code__  # type: ignore[attr-defined]
 
 SHARED = "It takes a tensor on whose memory another call wrote through another tensor."
 NOT_AGAIN = "It takes what a call made on the way of writing on the network's own tensors."
@@ -68,7 +74,9 @@ class Repeats:
     def __init__(self, origins: Origins) -> None:
         self._origins = origins
         self._around = Modes.now()
-        self._has_gradients = self._around.has_gradients
+        self._has_gradients, self._knows_gradients = self._around.has_gradients, True
+        """Whether gradients are on, by the calls that were seen to switch them, and whether these are all."""
+        self._seeds = _seeds()
         self.lengths = Lengths(origins.drafts)
         self.asides: list[AsideDraft] = []
         self.refusal: str | None = None
@@ -107,13 +115,12 @@ class Repeats:
     ) -> Kept:
         """Return a call, before it runs, as it can be run again."""
         modes = Modes.now()
-        if name == "_set_grad_enabled" and modes.has_gradients == self._has_gradients:
-            self._has_gradients = args[0]
+        is_hidden = self._is_hidden(modes)
+        if name == "_set_grad_enabled":
+            self._knows_gradients, self._has_gradients = self._knows_gradients and not is_hidden, args[0]
         call = TorchCall(name, function, modes=self._around if modes == self._around else modes, around=self._around)
-        # Gradients that nobody was seen to switch off: it runs inside a function that has its own backward.
-        call.hides_gradient = self._around.has_gradients and modes.has_gradients != self._has_gradients
+        call.hides_gradient = is_hidden
         kept = Kept(call)
-
         slots, own = kept.slots, self._own
 
         def slot(value: Any) -> Slot:
@@ -136,6 +143,18 @@ class Repeats:
             self.refusal = "Before it, `data` of a tensor was set."
         call.refusal = call.refusal or self.refusal
         return kept
+
+    def _is_hidden(self, modes: Modes) -> bool:
+        """Whether a call runs inside a function that has a backward of its own, or in inference mode.
+
+        There, gradients are off and nobody was seen to switch them off. Once something inside switches them, one has to
+        look at who called.
+        """
+        if not self._around.has_gradients:
+            return False
+        if self._knows_gradients:
+            return modes.has_gradients != self._has_gradients
+        return torch.is_inference_mode_enabled() or _is_inside_function()
 
     def after(
         self, kept: Kept, tensors: Sequence[Tensor], *, returned: Sequence[Tensor], written: Sequence[Tensor],
@@ -199,14 +218,10 @@ class Repeats:
 
     def end(self, output: Any) -> Any:
         """Note which buffers the network replaced, and return its output as a template."""
-        for module, key, stand_in in self._origins.guard.stand_ins:
-            now = module._buffers.get(key)
-            owner = self._origins.guard.owners[id(stand_in)]
-            if now is not None and now is not stand_in:
-                kept = Kept(TorchCall("buffer", _assign))
-                call = call_of("buffer", _assign, owner, self._slot(now, {}, kept))
-                call.updates, call.refusal = (owner,), kept.call.refusal
-                self._aside(call)
+        self._end_buffers()
+        if self._seeds != _seeds():
+            refusal = "The forward pass draws random numbers from Python or NumPy, or sets PyTorch's seed."
+            self._aside(TorchCall("random", torch.clone, refusal=refusal))
         for name in self._origins.belongings.replaced():
             refusal = f"The forward pass reads the attribute `{name}` and puts another tensor in its place."
             self._aside(TorchCall("attribute", torch.clone, refusal=refusal))
@@ -215,6 +230,19 @@ class Repeats:
             self.asides.append(AsideDraft(c.position, call, fingerprint(c.answer)))
         self.asides.sort(key=lambda aside: aside.position)
         return template(output, self._returned)
+
+    def _end_buffers(self) -> None:
+        """Note which buffers the network put other tensors in the place of: they take their values, all at once."""
+        guard, kept = self._origins.guard, Kept(TorchCall("buffers", _assign))
+        pairs = []
+        for module, key, stand_in in guard.stand_ins:
+            now = module._buffers.get(key)
+            if now is not None and now is not stand_in:
+                pairs.append((guard.owners[id(stand_in)], self._slot(now, {}, kept)))
+        if pairs:
+            call = call_of("buffers", _assign, *pairs)
+            call.updates, call.refusal = tuple(owner for owner, _ in pairs), kept.call.refusal
+            self._aside(call)
 
     def settle(self) -> None:
         """Take the constants, at the end of the run."""
@@ -305,12 +333,30 @@ def _index(draft: Draft) -> int:
     return draft.index
 
 
-def _assign(buffer: Tensor, value: Tensor) -> None:
-    """Give a buffer the values that the network's code puts in its place."""
-    if buffer.shape != value.shape:
-        raise UsageError(
-            f"Aside.run: a buffer must keep its shape {tuple(buffer.shape)}, got {tuple(value.shape)}. "
-            "Run the network itself."
-        )
+def _assign(*pairs: tuple[Tensor, Tensor]) -> None:
+    """Give buffers the values that the network's code puts in their place."""
+    for buffer, value in pairs:
+        if buffer.shape != value.shape:
+            raise UsageError(
+                f"Aside.run: a buffer must keep its shape {tuple(buffer.shape)}, got {tuple(value.shape)}. "
+                "Run the network itself."
+            )
     with torch.no_grad():
-        buffer.copy_(value)
+        copies = [value.clone() for _, value in pairs]  # two buffers may change places
+        for (buffer, _), value in zip(pairs, copies, strict=True):
+            buffer.copy_(value)
+
+
+def _is_inside_function() -> bool:
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code is not APPLY:
+        frame = frame.f_back
+    return frame is not None
+
+
+def _seeds() -> tuple[object, ...]:
+    """Return what changes when Python or NumPy draw a random number, or a seed of PyTorch is set."""
+    numbers: Any = np.random.get_state()  # noqa: NPY002
+    parts = numbers if isinstance(numbers, tuple) else (repr(numbers),)
+    numpys = [hash(part.tobytes()) if isinstance(part, np.ndarray) else part for part in parts]
+    return random.getstate(), numpys, torch.initial_seed()

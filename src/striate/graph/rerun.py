@@ -25,8 +25,8 @@ def rerun(graph: Graph, *inputs: Tensor, trust_reads: bool = False) -> Any:
     Args:
         graph: What `capture` returned; what belongs to a loss is left out.
         *inputs: One for each of `graph.inputs`.
-        trust_reads: Do not check what Python read of numbers during the captured run (``if x.sum() > 0``, ``.item()``).
-            For networks that only print or store them.
+        trust_reads: Do not check what Python read of the values of nodes (``if x.sum() > 0``, ``.item()``). For a
+            network that only prints or stores them.
 
     Raises:
         UsageError: inputs do not fit the graph in number, type or shape; a call cannot be run again; or Python would

@@ -65,10 +65,14 @@ def _there_and_back(call, x, grad_output):
 
 
 def _assert_alike(found, truth, stock):
-    """Compare number by number with the truth, and in NaN and infinity with PyTorch's float32."""
-    assert torch.equal(found.isnan(), stock.isnan()), (found, stock)
-    assert torch.equal(found.isinf(), stock.isinf()), (found, stock)
-    is_finite = stock.isfinite() & truth.isfinite()
+    """Compare number by number with the truth, and in NaN and infinity with it or PyTorch's float32.
+
+    The two differ in gelu, which PyTorch lets overflow on the way on processors with AVX-512.
+    """
+    for test in (torch.isnan, torch.isinf):
+        is_alike = (test(found) == test(stock)) | (test(found) == test(truth.float()))
+        assert bool(is_alike.all()), (found, stock, truth)
+    is_finite = found.isfinite() & stock.isfinite() & truth.isfinite()
     found, truth, stock = (values[is_finite].double() for values in (found, truth, stock))
     allowed = torch.maximum(RELATIVE * truth.abs() + ABSOLUTE, 5 * (stock - truth).abs())
     assert bool(((found - truth).abs() <= allowed).all()), torch.stack([found, truth, stock])

@@ -14,7 +14,7 @@ from striate.engine._lanes import Shared
 from striate.engine._tables import Window
 from striate.engine.images import _winograd as winograd
 from striate.engine.images._layout import Image, image_of, vectors_of
-from striate.engine.images._sums import MOST_VECTORS, Epilogue, output_of, tile_of
+from striate.engine.images._sums import IMAGES_TOGETHER, MOST_VECTORS, Epilogue, output_of, scope_of, tile_of
 from striate.engine.lowering.convolution import Layer, layer_of
 from striate.engine.lowering.folding import folded_bias
 from striate.graph.graph import Node
@@ -49,10 +49,12 @@ def convolve(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     op: Any = node.op
     source, weight = image_of(x), node.parameters["weight"]
     layer = layer_of(op, source, tuple(weight.tensor.shape))
-    is_whole = layer.in_channels % b.machine.width == 0  # what the native check can prove to stay inside
+    is_whole = source.pitch % b.machine.width == 0  # an input that is read as numbers has no whole vectors
     if is_whole and (size := winograd.best_size(b, layer)):
         return winograd.convolve(b, node, layer, source, epilogue, size=size)
-    rows, columns = _met(layer.rows.forward()), _met(layer.columns.forward())
+    rows, columns = layer.rows.forward(), layer.columns.forward()
+    if not (is_depthwise(layer) and has_neighbours(layer)):
+        rows, columns = _met(rows), _met(columns)
     (above, below), (left, right) = rows.reach(), columns.reach()
     source.reach(above=above, below=below, left=left, right=right)
     lengths = layer.rows.output, layer.columns.output
@@ -76,7 +78,9 @@ def _dense_taps(
 ) -> None:
     pixels = layer.rows.output * layer.columns.output
     count = vectors_of(layer.out_channels, b.machine.width)
-    vectors, tile_pixels = tile_of(count, pixels, b.machine.accumulators, pools=epilogue.pools)
+    scope = scope_of(x, y, floats=layer.taps * count * b.machine.width)
+    together = pixels * IMAGES_TOGETHER if scope is Scope.CHUNK else pixels
+    vectors, tile_pixels = tile_of(count, together, b.machine.accumulators, pools=epilogue.pools)
     tiles = _tiles(layer, vectors, b.machine.width)
     width = layer.columns.kernel
 
@@ -89,11 +93,10 @@ def _dense_taps(
         return (a * x.row + d * x.pitch + c).reshape(-1)
 
     sizes = [layer.out_channels, layer.group_outputs, layer.group_inputs, layer.rows.kernel * width]
-    sums = _Sums(b, node, tiles, sizes, epilogue)
+    sums = _Sums(b, node, tiles, sizes, epilogue, scope)
     sums.pack(taps_of)
-    sums.emit(
-        x, y, places_of, lambda: _pixels(layer, x, y, pools=epilogue.pools), tile_pixels=tile_pixels, macs=layer.macs
-    )
+    pixels_of = lambda: _pixels(layer, x, y, pools=epilogue.pools)  # noqa: E731
+    sums.emit(x, y, places_of, pixels_of, tile_pixels=tile_pixels, macs=layer.macs)
 
 
 def _tiles(layer: Layer, vectors: int, width: int) -> list[_Tile]:
@@ -127,8 +130,11 @@ def _pixels(layer: Layer, x: Image, y: Image, *, pools: bool = False) -> tuple[l
 class _Sums:
     """One `image_taps` instruction, the packing of its weights, and its bias."""
 
-    def __init__(self, b: Builder, node: Node, tiles: Sequence[_Tile], sizes: list[int], epilogue: Epilogue) -> None:
+    def __init__(
+        self, b: Builder, node: Node, tiles: Sequence[_Tile], sizes: list[int], epilogue: Epilogue, scope: Scope
+    ) -> None:
         self.b, self.node, self.tiles, self.sizes, self.epilogue = b, node, tiles, sizes, epilogue
+        self.scope = scope
         self.packed: Shared | None = None
         self._weights: list[int] = []
 
@@ -177,7 +183,8 @@ class _Sums:
             ints = [len(self.tiles), len(out), tile_pixels, epilogue.kind, epilogue.pools]
             return Encoded(ints, epilogue.numbers, [table, taps, into, out])
 
-        b.emit("image_taps", (x, self.packed, bias, y, epilogue.added), encode, writes=(3,), macs=macs)
+        operands = (x, self.packed, bias, y, epilogue.added)
+        b.emit("image_taps", operands, encode, scope=self.scope, writes=(3,), macs=macs)
 
 
 def _depthwise(
@@ -199,13 +206,35 @@ def _depthwise(
         packs=True,
     )
     bias = folded_bias(b, node.parameters.get("bias"), epilogue.coefficients, layer.out_channels)
+    operands = (x, packed, bias, y, epilogue.added)
+    if has_neighbours(layer):
+        encode = lambda: _neighbours(b, layer, x, y, epilogue)  # noqa: E731
+        b.emit("image_depthwise3", operands, encode, writes=(3,), macs=layer.macs)
+        return
 
-    def encode() -> Encoded:
+    def encode_taps() -> Encoded:
         places = (rows.offsets[:, None] * x.row + columns.offsets * x.pitch).reshape(-1).tolist()
         into, out = _pixels(layer, x, y)
         return Encoded([vectors, len(into), len(places), epilogue.kind], epilogue.numbers, [places, into, out])
 
-    b.emit("image_depthwise", (x, packed, bias, y, epilogue.added), encode, writes=(3,), macs=layer.macs)
+    b.emit("image_depthwise", operands, encode_taps, writes=(3,), macs=layer.macs)
+
+
+def has_neighbours(layer: Layer) -> bool:
+    """Whether neighbouring outputs of a depthwise convolution meet some of the same values under a row of three taps."""
+    columns = layer.columns
+    return layer.rows.kernel == columns.kernel == 3 and columns.dilation == 1 and columns.stride <= 2
+
+
+def _neighbours(b: Builder, layer: Layer, x: Image, y: Image, epilogue: Epilogue) -> Encoded:
+    rows, columns = layer.rows, layer.columns
+    first = x.at(0, -rows.before, -columns.before)
+    ints = [
+        *(vectors_of(layer.out_channels, b.machine.width), rows.output, columns.output, columns.stride),
+        *(first, rows.stride * x.row, rows.dilation * x.row, x.pitch),
+        *(y.first, y.row, y.pitch, epilogue.kind),
+    ]
+    return Encoded(ints, epilogue.numbers)
 
 
 def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
@@ -213,12 +242,15 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     outputs, features = node.parameters["weight"].tensor.shape
     y = output_of(b, (outputs, 1, 1), epilogue)
     count = vectors_of(outputs, b.machine.width)
-    # As even as can be: the widest tiles keep most sums in flight.
-    vectors = -(-count // -(-count // MOST_VECTORS))
+    source = image_of(x)
+    scope = scope_of(source, y, floats=features * count * b.machine.width)
+    # As even as can be: the widest tiles keep most sums of one image in flight.
+    vectors, tile_pixels = -(-count // -(-count // MOST_VECTORS)), 1
+    if scope is Scope.CHUNK:
+        vectors, tile_pixels = tile_of(count, IMAGES_TOGETHER, b.machine.accumulators)
     whole = (0, features)
     tiles = [_Tile(v * b.machine.width, min(vectors, count - v), whole) for v in range(0, count, vectors)]
-    source = x.lanes
-    sums = _Sums(b, node, tiles, [outputs, outputs, features, 1], epilogue)
+    sums = _Sums(b, node, tiles, [outputs, outputs, features, 1], epilogue, scope)
 
     def order() -> Any:
         # Borders move places, and never change which of two comes first.
@@ -226,11 +258,11 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
 
     sums.pack(lambda tile: np.stack([order(), np.zeros(features, dtype=np.int64)], axis=1))
     sums.emit(
-        image_of(x),
+        source,
         y,
         lambda tile: source.all_places()[order()],
         lambda: ([0], [y.first]),
-        tile_pixels=1,
+        tile_pixels=tile_pixels,
         macs=outputs * features,
     )
     return Value(y, (outputs,), False)

@@ -86,7 +86,8 @@ def move(b: Builder, node: Node, x: Value) -> Value:
     sources = sources_of(node.op, node.inputs[0].output_shape)
     if sources is None:
         raise RuntimeError(f"move: `{node.name}` mixes images")
-    if len(shape) == 1 and np.array_equal(sources, np.arange(len(sources))):
+    # All of it in the same order, and not only the first so many.
+    if len(shape) == 1 and np.array_equal(sources, np.arange(x.lanes.features)):
         return Value(x.lanes, shape, False)  # flattened: the same places
     y = image(b, extent_of(shape))
     _copy(b, x, y, sources, np.arange(len(sources)))

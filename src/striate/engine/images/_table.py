@@ -15,12 +15,11 @@ from striate.engine.images._sums import Epilogue
 from striate.engine.lowering._patterns import Patterns, Taken
 from striate.engine.lowering.folding import fixed_coefficients
 from striate.graph.graph import Graph, Node
-from striate.ops.reshaping import Flatten
 from striate.ops._movement import Movement
 from striate.ops.activation import Identity
 from striate.ops.adaptive_pooling import AdaptiveAvgPool, AdaptiveMaxPool
 from striate.ops.average_pooling import AvgPool
-from striate.ops.combination import Add, Concatenate, Divide, Multiply, ScaledAdd, Subtract
+from striate.ops.combination import Concatenate
 from striate.ops.convolution import Convolution
 from striate.ops.dense import Linear
 from striate.ops.dropout import Dropout
@@ -31,11 +30,8 @@ from striate.ops.reduction import Mean
 
 __all__ = ["is_read_as_numbers", "lower", "reason_against"]
 
-MOST_FLOATS = 2**29
+MOST_FLOATS = 2**27
 """Of a tensor or of packed weights: places are 32-bit numbers."""
-
-
-JOINS = (Concatenate, Add, Subtract, Multiply, Divide, ScaledAdd)
 
 
 def reason_against(node: Node) -> str | None:
@@ -45,9 +41,6 @@ def reason_against(node: Node) -> str | None:
         return "statistics of the batch"
     if isinstance(op, Dropout) and op.training and op.p:
         return "dropout"
-    # Left to blocks until a fault in them is found: they have written outside their memory in generated networks.
-    if isinstance(op, JOINS) or (isinstance(op, Movement) and not isinstance(op, Flatten)):
-        return "two tensors, or values at other places"
     shapes = [node.output_shape, *(source.output_shape for source in node.inputs)]
     tensors = [p.tensor.numel() for p in node.parameters.values()]
     if max(*tensors, 0, *(_floats(shape) for shape in shapes)) > MOST_FLOATS:

@@ -10,7 +10,7 @@ from striate.engine._builder import Builder, Value
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._tables import Axis
 from striate.engine.images._layout import Image, vectors_of
-from striate.engine.images._sums import Epilogue, output_of, tile_of
+from striate.engine.images._sums import IMAGES_TOGETHER, Epilogue, output_of, scope_of, tile_of
 from striate.engine.lowering.convolution import Layer
 from striate.engine.lowering.folding import folded_bias
 from striate.graph.graph import Node
@@ -62,11 +62,13 @@ def convolve(b: Builder, node: Node, layer: Layer, x: Image, epilogue: Epilogue,
         rows, columns = rows // 2, columns // 2
     y = output_of(b, (layer.out_channels, rows, columns), epilogue)
     map_tiles = -(-layer.rows.output // size) * -(-layer.columns.output // size)
-    group = _group(x, map_tiles, size=size)
     width = b.machine.width
+    floats = (size + 2) ** 2 * layer.in_channels * vectors_of(layer.out_channels, width) * width
+    scope = scope_of(x, y, floats=floats)
+    group = _group(x, map_tiles * IMAGES_TOGETHER if scope is Scope.CHUNK else map_tiles, size=size)
     vectors, tile_pixels = tile_of(vectors_of(layer.out_channels, width), group, b.machine.accumulators)
     tiles = _tiles(layer, vectors, width, size=size)
-    packed = _pack(b, node, layer, tiles, epilogue, size=size, width=width)
+    packed = _pack(b, node, layer, tiles, epilogue, size=size, floats=floats)
     bias = folded_bias(b, node.parameters.get("bias"), epilogue.coefficients, layer.out_channels)
 
     def encode() -> Encoded:
@@ -78,6 +80,7 @@ def convolve(b: Builder, node: Node, layer: Layer, x: Image, epilogue: Epilogue,
         "image_winograd",
         (x, packed, bias, y, epilogue.added),
         encode,
+        scope=scope,
         writes=(3,),
         macs=layer.macs,
         scratch=4 * (size + 2) ** 2 * group * (x.pitch + vectors * width),
@@ -109,8 +112,8 @@ def _tiles(layer: Layer, vectors: int, width: int, *, size: int) -> list[int]:
     return table
 
 
-def _pack(b: Builder, node: Node, layer: Layer, tiles: list[int], epilogue: Epilogue, *, size: int, width: int) -> Any:
-    packed = b.shared((size + 2) ** 2 * layer.in_channels * vectors_of(layer.out_channels, width) * width)
+def _pack(b: Builder, node: Node, layer: Layer, tiles: list[int], epilogue: Epilogue, *, size: int, floats: int) -> Any:
+    packed = b.shared(floats)
     ints = [size, layer.in_channels, layer.out_channels, len(tiles) // 5]
     b.emit(
         "image_winograd_pack",

@@ -249,6 +249,14 @@ struct ImageDepthwiseArguments {
     int64_t vectors, pixels, taps, activation;
 };
 
+// From row to row and from tap to tap of x; `stride`: of the columns, 1 or 2.
+struct ImageDepthwise3Arguments {
+    int64_t vectors, rows, columns, stride;
+    int64_t x_first, x_row, x_tap_row, x_pitch;
+    int64_t y_first, y_row, y_pitch;
+    int64_t activation;
+};
+
 // Tiles of the map whose inputs `image_winograd` transforms together.
 constexpr int MOST_GROUP = 64;
 

@@ -39,6 +39,19 @@ inline void check_image_sums(Check& c, const Reach& outputs, const int32_t* pixe
     if (c.has(4)) c.lanes(4, places);
 }
 
+// Offsets from image to image of a chunk are 32-bit numbers.
+inline void check_neighbours(const Check& c, std::initializer_list<int> operands) {
+    constexpr int64_t MOST_IMAGE = int64_t{1} << 30;
+    const Scope scope = c.instruction().scope;
+    const int64_t blocks = scope == Scope::block ? 1 : (scope == Scope::chunk ? c.program().sizes().most_chunk_blocks : MOST);
+    const int64_t images = std::min<int64_t>(blocks, MOST_TILE_PIXELS);
+    for (const int operand : operands) {
+        const int64_t index = c.instruction().operands[static_cast<size_t>(operand)];
+        c.require(index < 0 || times(c.program().buffers()[static_cast<size_t>(index)].bytes, images) <= 4 * MOST_IMAGE,
+                  "images are too large to be taken together");
+    }
+}
+
 inline void check_image_taps(Check& c) {
     const auto& a = c.arguments<ImageTapsArguments>();
     c.positive("tiles", {a.tiles});
@@ -46,7 +59,8 @@ inline void check_image_taps(Check& c) {
     c.within("tile_pixels", a.tile_pixels, 1, a.pooled ? 2 : MOST_TILE_PIXELS);
     check_activation(c, a.activation);
     const int64_t window = a.pooled ? 4 : 1, all_taps = c.table_size(1);
-    const int64_t most_pixels = window * std::min(a.tile_pixels, a.pixels);
+    const int64_t most_pixels = window * a.tile_pixels;
+    check_neighbours(c, {0, 3});
     const int32_t *tiles = c.table(0, times(5, a.tiles)), *taps = c.table(1, 0);
     const int32_t *in = c.table(2, times(window, a.pixels)), *out = c.table(3, a.pixels);
     Reaches read, weights, outputs;
@@ -80,6 +94,26 @@ inline void check_image_depthwise(Check& c) {
     c.lanes(0, Reach(channels).any_of(taps, taps + a.taps).any_of(in, in + a.pixels));
     c.vectors_once(1, Reach{}, times(times(a.vectors, a.taps), c.width()));
     check_image_sums(c, channels, out, a.pixels);
+}
+
+inline void check_image_depthwise3(Check& c) {
+    const auto& a = c.arguments<ImageDepthwise3Arguments>();
+    c.positive("vectors", {a.vectors});
+    c.positive("rows x columns", {a.rows, a.columns});
+    c.within("stride", a.stride, 1, 2);
+    c.within("y_pitch", a.y_pitch, 1, INT32_MAX / 8);
+    check_activation(c, a.activation);
+    const Reach channels = Reach{}.steps(a.vectors, c.width());
+    c.lanes(0, Reach(channels)
+                   .from(a.x_first)
+                   .steps(a.rows, a.x_row)
+                   .steps(3, a.x_tap_row)
+                   .steps(plus(times(a.columns - 1, a.stride), 3), a.x_pitch));
+    c.vectors_once(1, Reach{}, times(times(a.vectors, 9), c.width()));
+    if (c.has(2)) c.vectors_once(2, channels, c.width());
+    const Reach places = Reach(channels).from(a.y_first).steps(a.rows, a.y_row).steps(a.columns, a.y_pitch);
+    c.lanes(3, places);
+    if (c.has(4)) c.lanes(4, places);
 }
 
 // Outputs and places of a tile of the map.
@@ -140,8 +174,7 @@ inline void check_image_winograd(Check& c) {
     const auto* tiles = reinterpret_cast<const ImageTileRow*>(c.table(0, times(5, a.tiles)));
     int64_t most = 1;
     for (int64_t n = 0; n < a.tiles; n++) most = std::max<int64_t>(most, tiles[n].vectors);
-    const int64_t together = std::min({a.tile_pixels, a.group, a.map_tiles});
-    c.require(together == 1 || times(together, most) <= c.accumulators(), "a tile is too large for the registers");
+    c.require(a.tile_pixels == 1 || times(a.tile_pixels, most) <= c.accumulators(), "a tile is too large for the registers");
     const Reach outputs = outputs_of_winograd(c, tiles, a.tiles, MOST_VECTORS, times(places, a.channels));
     const int64_t scratch = times(times(places, a.group), plus(a.x_channels, times(most, width)));
     c.require(times(4, scratch) <= c.program().sizes().scratch_bytes, "a group does not fit into the scratch memory");

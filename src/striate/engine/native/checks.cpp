@@ -67,6 +67,7 @@ constexpr KernelCheck KERNEL_CHECKS[] = {
     {"image_store", ANY, Block::image, check_image_layout<1, 0>},
     {"image_taps", ANY, Block::image, check_image_taps},
     {"image_depthwise", ANY, Block::image, check_image_depthwise},
+    {"image_depthwise3", ANY, Block::image, check_image_depthwise3},
     {"image_winograd", ANY, Block::image, check_image_winograd},
     {"image_winograd_pack", WHOLE, Block::image, check_image_winograd_pack},
     {"image_pack", WHOLE, Block::image, check_image_pack},

@@ -203,13 +203,13 @@ void Workspace::Memory::grow(int64_t wanted) {
 
 bool Workspace::has_other_numbers(const Program& program, const std::vector<uintptr_t>& externals,
                                   const std::vector<int64_t>& counts) {
-    constexpr int64_t LOOKED_AT = 16;
+    constexpr int64_t LOOKED_AT = 8;
     uint64_t hash = 0xCBF29CE484222325u;  // FNV-1a
     for (size_t i = 0; i < std::min({counts.size(), externals.size(), program.externals().size()}); i++) {
         const auto* numbers = reinterpret_cast<const uint32_t*>(externals[i]);
         const int64_t count = numbers ? std::min(counts[i], program.externals()[i].once / 4) : 0;
-        const int64_t looks = std::min(count, LOOKED_AT);
-        for (int64_t n = 0; n < looks; n++) hash = (hash ^ numbers[n * count / looks]) * 0x100000001B3u;
+        const int64_t step = std::max<int64_t>(1, count / LOOKED_AT);
+        for (int64_t n = 0; n < count; n += step) hash = (hash ^ numbers[n]) * 0x100000001B3u;
     }
     const bool is_other = hash != numbers_;
     numbers_ = hash;
@@ -467,6 +467,14 @@ void run(const Program& program, Workspace& workspace, const Run& run) {
             throw;
         }
     });
+}
+
+void infer(const Program& program, Workspace& workspace, const Division& division, int64_t packing, bool is_changed,
+           const std::vector<uintptr_t>& externals, const std::vector<int64_t>& counts, uint64_t seed) {
+    const bool is_other = workspace.has_other_numbers(program, externals, counts);
+    const bool is_new = workspace.prepare(program, division);
+    const auto stages = static_cast<int64_t>(program.stages().size());
+    run(program, workspace, {is_new || is_other || is_changed ? 0 : packing, stages, externals, {}, seed, nullptr});
 }
 
 double peak_gflops(const std::string& isa, int64_t threads, double seconds) {

@@ -124,6 +124,12 @@ struct Run {
 
 void run(const Program& program, Workspace& workspace, const Run& run);
 
+// A forward pass without gradients. The first `packing` stages, which depend on parameters alone, run where those have changed
+// (as the caller says, or as some of their numbers show: of each external so many are looked at as `counts` says), or where
+// what the stages left is not there. The caller holds a `Workspace::Use`.
+void infer(const Program& program, Workspace& workspace, const Division& division, int64_t packing, bool is_changed,
+           const std::vector<uintptr_t>& externals, const std::vector<int64_t>& counts, uint64_t seed = 0);
+
 double peak_gflops(const std::string& isa, int64_t threads, double seconds);
 
 }  // namespace striate

@@ -1,6 +1,6 @@
 // 3 x 3 convolutions of one image by Winograd's method (transforms.hpp).
 //
-// Inputs are transformed in groups of tiles of the map, a vector of channels at a time; then each place is a matrix product
+// Inputs are transformed in groups of tiles of the map (those of several images after each other), a vector of channels at a time; then each place is a matrix product
 // over the channels, by the same tiles of sums as in `image_taps`, whose pixels are the tiles of the map; then outputs are
 // transformed back. What a group needs stays in the cache.
 #pragma once
@@ -75,8 +75,8 @@ template <int M> inline void put_image_pooled(vec (&y)[M][M], const WinogradEnd&
 }
 
 // Products and outputs of `count` tiles of the map from `first`, whose transformed inputs are at v, for one tile of outputs.
-template <int M> inline void image_winograd_outputs(const Call& call, int64_t block, int64_t first, int64_t count,
-                                                    const ImageTileRow& row, const float* v, float* m) {
+template <int M> inline void image_winograd_outputs(const Call& call, int64_t first, int64_t count, const ImageTileRow& row,
+                                                    const float* v, float* m) {
     const auto& a = call.arguments<ImageWinogradArguments>();
     constexpr int PLACES = Transform<M>::N * Transform<M>::N;
     const int64_t lanes = row.vectors * W, v_place = a.group * a.x_channels, m_place = a.group * lanes;
@@ -95,7 +95,8 @@ template <int M> inline void image_winograd_outputs(const Call& call, int64_t bl
         for (int64_t n = 0; n < count; n += a.tile_pixels) {
             tile.pixel_in = in + n;
             tile.pixel_out = out + n;
-            image_products.by_vectors[row.vectors][count - n < a.tile_pixels ? count - n : a.tile_pixels](tile);
+            const int64_t own = count - n < a.tile_pixels ? count - n : a.tile_pixels;
+            image_tile_for(image_products, row.vectors, own, a.tile_pixels)(tile);
         }
     }
     WinogradEnd end{};
@@ -107,7 +108,8 @@ template <int M> inline void image_winograd_outputs(const Call& call, int64_t bl
     end.a = call.number(0);
     end.b = call.number(1);
     for (int64_t n = 0; n < count; n++) {
-        const int32_t *corner = call.table(2) + first + n, valid = call.table(3)[first + n];
+        const int64_t block = (first + n) / a.map_tiles, place = (first + n) % a.map_tiles;
+        const int32_t corner = call.table(2)[place], valid = call.table(3)[place];
         end.rows = valid / 8;
         end.columns = valid % 8;
         for (int64_t q = 0; q < row.vectors; q++) {
@@ -119,8 +121,8 @@ template <int M> inline void image_winograd_outputs(const Call& call, int64_t bl
             for (int i = 0; i < M; i++)
 #pragma GCC unroll 4
                 for (int j = 0; j < M; j++) y[i][j] += bias;
-            end.y = call.f(3, block) + *corner + output;
-            end.added = call.has(4) ? call.f(4, block) + *corner + output : nullptr;
+            end.y = call.f(3, block) + corner + output;
+            end.added = call.has(4) ? call.f(4, block) + corner + output : nullptr;
             if (a.pooled) put_image_pooled<M>(y, end);
             else put_image_outputs<M>(y, end);
         }
@@ -130,24 +132,24 @@ template <int M> inline void image_winograd_outputs(const Call& call, int64_t bl
 template <int M> inline void image_winograd_of(const Call& call) {
     const auto& a = call.arguments<ImageWinogradArguments>();
     constexpr int PLACES = Transform<M>::N * Transform<M>::N;
-    const int64_t groups = (a.map_tiles + a.group - 1) / a.group;
+    const int64_t all = call.blocks * a.map_tiles, groups = (all + a.group - 1) / a.group;
     // Threads take groups; where there are too few, each transforms all inputs and takes some of the outputs.
     const bool takes_groups = groups >= 4 * call.parts || groups % call.parts == 0;
     const Share whole_groups(groups, takes_groups ? call.part : 0, takes_groups ? call.parts : 1);
     const Share outputs(a.tiles, takes_groups ? 0 : call.part, takes_groups ? 1 : call.parts);
     float* v = call.scratch;
     float* m = v + PLACES * a.group * a.x_channels;
-    for (int64_t block = 0; block < call.blocks; block++)
-        for (int64_t g = whole_groups.begin; g < whole_groups.end; g++) {
-            const int64_t first = g * a.group, count = a.map_tiles - first < a.group ? a.map_tiles - first : a.group;
-            for (int64_t n = 0; n < count; n++) {
-                const float* x = call.f(0, block) + call.table(1)[first + n];
-                for (int64_t c = 0; c < a.x_channels; c += W)
-                    to_places<M>(x + c, a.x_row, a.x_channels, v + n * a.x_channels + c, a.group * a.x_channels);
-            }
-            for (int64_t t = outputs.begin; t < outputs.end; t++)
-                image_winograd_outputs<M>(call, block, first, count, reinterpret_cast<const ImageTileRow*>(call.table(0))[t], v, m);
+    for (int64_t g = whole_groups.begin; g < whole_groups.end; g++) {
+        const int64_t first = g * a.group, count = all - first < a.group ? all - first : a.group;
+        for (int64_t n = 0; n < count; n++) {
+            const int64_t block = (first + n) / a.map_tiles, place = (first + n) % a.map_tiles;
+            const float* x = call.f(0, block) + call.table(1)[place];
+            for (int64_t c = 0; c < a.x_channels; c += W)
+                to_places<M>(x + c, a.x_row, a.x_channels, v + n * a.x_channels + c, a.group * a.x_channels);
         }
+        for (int64_t t = outputs.begin; t < outputs.end; t++)
+            image_winograd_outputs<M>(call, first, count, reinterpret_cast<const ImageTileRow*>(call.table(0))[t], v, m);
+    }
 }
 
 // operands: x, weights, bias, y, added. tables: tiles of outputs, corner of each tile of the map in x, corner in y, its rows

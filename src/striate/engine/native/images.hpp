@@ -36,7 +36,7 @@ __attribute__((noinline)) inline void activate_pixels(const ImageTile& tile, int
 }
 
 // Raw sums are stored as they are: `image_winograd` goes on with them.
-template <int P, int V, bool RAW> inline void finish_tile(vec (&sums)[P][V], const ImageTile& tile) {
+template <int P, int V, bool RAW> __attribute__((always_inline)) inline void finish_tile(vec (&sums)[P][V], const ImageTile& tile) {
     if constexpr (RAW) {
 #pragma GCC unroll 16
         for (int p = 0; p < P; p++)
@@ -57,7 +57,7 @@ template <int P, int V, bool RAW> inline void finish_tile(vec (&sums)[P][V], con
     if (tile.activation > RELU) activate_pixels(tile, P, V);
 }
 
-template <int P, int V, bool RAW> inline void sum_pixels(vec (&sums)[P][V], const ImageTile& tile) {
+template <int P, int V, bool RAW> __attribute__((always_inline)) inline void sum_pixels(vec (&sums)[P][V], const ImageTile& tile) {
 #pragma GCC unroll 16
     for (int v = 0; v < V; v++) {
         const vec start = !RAW && tile.bias ? load(tile.bias + v * W) : vec{};
@@ -139,13 +139,13 @@ using ImageTileFunction = void (*)(const ImageTile&);
 constexpr int IMAGE_SUMS = REGISTERS == 32 ? 24 : 12;
 
 template <int P, int V, bool RAW> constexpr ImageTileFunction image_tile_function() {
-    if constexpr (P == 1) return run_one_pixel<V, RAW>;
-    else if constexpr (P * V <= IMAGE_SUMS) return run_image_tile<P, V, RAW>;
+    if constexpr (P * V <= IMAGE_SUMS) return run_image_tile<P, V, RAW>;
     else return nullptr;
 }
 template <int V, bool RAW> struct ImageTileFunctions {
+    // 0: of tiles of one pixel, see `image_tile_for`.
     ImageTileFunction by_pixels[MOST_TILE_PIXELS + 1] = {
-        nullptr, image_tile_function<1, V, RAW>(), image_tile_function<2, V, RAW>(), image_tile_function<3, V, RAW>(),
+        run_one_pixel<V, RAW>, image_tile_function<1, V, RAW>(), image_tile_function<2, V, RAW>(), image_tile_function<3, V, RAW>(),
         image_tile_function<4, V, RAW>(), image_tile_function<5, V, RAW>(), image_tile_function<6, V, RAW>(),
         image_tile_function<7, V, RAW>(), image_tile_function<8, V, RAW>()};
 };
@@ -172,6 +172,13 @@ constexpr ImageTileFunction POOLED_PIXELS[3][7] = {
 inline constinit const ImageTileTable<false> image_tiles{};
 inline constinit const ImageTileTable<true> image_products{};
 
+// The function for `count` pixels of a tile that has room for `pixels`. Sums of a pixel are added up in the same order wherever
+// it lies in a tile, so that its bits depend neither on its neighbours nor on the number of threads.
+template <bool RAW> inline ImageTileFunction image_tile_for(const ImageTileTable<RAW>& table, int64_t vectors, int64_t count,
+                                                            int64_t pixels) {
+    return table.by_vectors[vectors][pixels == 1 ? 0 : count];
+}
+
 inline ImageTile image_tile(const Call& call, int64_t activation) {
     ImageTile tile{};
     tile.a = call.number(0);
@@ -182,28 +189,45 @@ inline ImageTile image_tile(const Call& call, int64_t activation) {
     return tile;
 }
 
-// operands: x, weights, bias, y, added. tables: tiles, taps, pixels in (four of each window where it pools), pixels out. floats: the activation's two, floor,
-// ceiling.
+// operands: x, weights, bias, y, added. tables: tiles, taps, pixels in (four of each window where it pools), pixels out.
+// floats: the activation's two, floor, ceiling.
 inline void image_taps(const Call& call) {
     const auto& a = call.arguments<ImageTapsArguments>();
-    const int64_t pieces = (a.pixels + a.tile_pixels - 1) / a.tile_pixels;
+    // Several images that lie alike are one row of pixels: weights are read once for all of them.
+    const bool joins = call.blocks > 1 && (!call.has(4) || call.stride[4] == call.stride[3]);
+    const int64_t rows = joins ? 1 : call.blocks, all = joins ? call.blocks * a.pixels : a.pixels;
+    const int64_t pieces = (all + a.tile_pixels - 1) / a.tile_pixels, window = a.pooled ? 4 : 1;
     const Share share(a.tiles * pieces, call.part, call.parts);
     ImageTile tile = image_tile(call, a.activation);
-    for (int64_t block = 0; block < call.blocks; block++)
-        for (int64_t unit = share.begin; unit < share.end; unit++) {
-            const auto& row = reinterpret_cast<const ImageTileRow*>(call.table(0))[unit / pieces];
-            const int64_t pixel = unit % pieces * a.tile_pixels;
-            const int64_t count = a.pixels - pixel < a.tile_pixels ? a.pixels - pixel : a.tile_pixels;
+    int32_t in[MOST_TILE_PIXELS], out[MOST_TILE_PIXELS];
+    for (int64_t row = 0; row < rows; row++)
+        for (int64_t unit = share.begin, index = unit / pieces, piece = unit % pieces; unit < share.end; unit++, piece++) {
+            if (piece == pieces) index++, piece = 0;
+            const auto& own = reinterpret_cast<const ImageTileRow*>(call.table(0))[index];
+            const int64_t begin = piece * a.tile_pixels, block = joins ? begin / a.pixels : row;
+            const int64_t pixel = joins ? begin % a.pixels : begin;
+            const int64_t count = all - begin < a.tile_pixels ? all - begin : a.tile_pixels;
             tile.x = call.f(0, block);
-            tile.w = call.f(1) + row.weights;
-            tile.bias = call.has(2) ? call.f(2) + row.output : nullptr;
-            tile.y = call.f(3, block) + row.output;
-            tile.added = call.has(4) ? call.f(4, block) + row.output : nullptr;
-            tile.taps = call.table(1) + row.first_tap;
-            tile.end = call.table(1) + row.end_tap;
-            tile.pixel_in = call.table(2) + (a.pooled ? 4 * pixel : pixel);
+            tile.w = call.f(1) + own.weights;
+            tile.bias = call.has(2) ? call.f(2) + own.output : nullptr;
+            tile.y = call.f(3, block) + own.output;
+            tile.added = call.has(4) ? call.f(4, block) + own.output : nullptr;
+            tile.taps = call.table(1) + own.first_tap;
+            tile.end = call.table(1) + own.end_tap;
+            tile.pixel_in = call.table(2) + window * pixel;
             tile.pixel_out = call.table(3) + pixel;
-            (a.pooled ? POOLED_PIXELS[count] : image_tiles.by_vectors[row.vectors])[a.pooled ? row.vectors : count](tile);
+            if (pixel + count > a.pixels) {  // the tile goes on in the next image
+                for (int64_t n = 0; n < count; n++) {
+                    const int64_t image = (pixel + n) / a.pixels, place = (pixel + n) % a.pixels;
+                    for (int64_t q = 0; q < window; q++)
+                        in[window * n + q] = call.table(2)[window * place + q] + static_cast<int32_t>(image * call.stride[0] / 4);
+                    out[n] = call.table(3)[place] + static_cast<int32_t>(image * call.stride[3] / 4);
+                }
+                tile.pixel_in = in;
+                tile.pixel_out = out;
+            }
+            if (a.pooled) POOLED_PIXELS[count][own.vectors](tile);
+            else image_tile_for(image_tiles, own.vectors, count, a.tile_pixels)(tile);
         }
 }
 
@@ -226,6 +250,60 @@ template <int P> void run_depthwise_tile(const ImageTile& tile) {
 constexpr ImageTileFunction DEPTHWISE_TILES[9] = {
     nullptr, run_depthwise_tile<1>, run_depthwise_tile<2>, run_depthwise_tile<3>, run_depthwise_tile<4>,
     run_depthwise_tile<5>, run_depthwise_tile<6>, run_depthwise_tile<7>, run_depthwise_tile<8>};
+
+// P neighbours of a row, S apart in x, under three taps of each of three rows: values that several of them meet are loaded once.
+template <int P, int S> __attribute__((always_inline)) inline void sum_neighbours(const float* x, const float* w, int64_t tap_row, int64_t pitch, vec (&sums)[P][1]) {
+#pragma GCC unroll 3
+    for (int a = 0; a < 3; a++) {
+        const vec weights[3] = {load(w + 3 * a * W), load(w + (3 * a + 1) * W), load(w + (3 * a + 2) * W)};
+#pragma GCC unroll 32
+        for (int j = 0; j < (P - 1) * S + 3; j++) {
+            const vec value = load(x + a * tap_row + j * pitch);
+#pragma GCC unroll 3
+            for (int b = 0; b < 3; b++)
+                if (j >= b && (j - b) % S == 0 && (j - b) / S < P) sums[(j - b) / S][0] += value * weights[b];
+        }
+    }
+}
+
+template <int P, int S> void run_neighbours(const ImageTile& tile, const ImageDepthwise3Arguments& a) {
+    ImageTile own = tile;
+    for (int64_t v = 0; v < a.vectors; v++) {
+        vec sums[P][1];
+#pragma GCC unroll 16
+        for (int p = 0; p < P; p++) sums[p][0] = tile.bias ? load(tile.bias + v * W) : vec{};
+        sum_neighbours<P, S>(tile.x + v * W, tile.w + 9 * v * W, a.x_tap_row, a.x_pitch, sums);
+        own.y = tile.y + v * W;
+        own.added = tile.added ? tile.added + v * W : nullptr;
+        finish_tile<P, 1, false>(sums, own);
+    }
+}
+
+using NeighboursFunction = void (*)(const ImageTile&, const ImageDepthwise3Arguments&);
+template <int S> constexpr NeighboursFunction NEIGHBOURS[9] = {
+    nullptr, run_neighbours<1, S>, run_neighbours<2, S>, run_neighbours<3, S>, run_neighbours<4, S>,
+    run_neighbours<5, S>, run_neighbours<6, S>, run_neighbours<7, S>, run_neighbours<8, S>};
+
+// One filter of 3 x 3 for each channel, whose columns are 1 or 2 apart. operands: x, weights, bias, y, added. floats: as above.
+inline void image_depthwise3(const Call& call) {
+    const auto& a = call.arguments<ImageDepthwise3Arguments>();
+    const Share share(a.rows, call.part, call.parts);
+    ImageTile tile = image_tile(call, a.activation);
+    int32_t out[8];
+    for (int32_t p = 0; p < 8; p++) out[p] = p * static_cast<int32_t>(a.y_pitch);
+    tile.pixel_out = out;
+    tile.w = call.f(1);
+    tile.bias = call.has(2) ? call.f(2) : nullptr;
+    for (int64_t block = 0; block < call.blocks; block++)
+        for (int64_t i = share.begin; i < share.end; i++)
+            for (int64_t j = 0; j < a.columns; j += 8) {
+                const int64_t count = a.columns - j < 8 ? a.columns - j : 8, place = a.y_first + i * a.y_row + j * a.y_pitch;
+                tile.x = call.f(0, block) + a.x_first + i * a.x_row + j * a.stride * a.x_pitch;
+                tile.y = call.f(3, block) + place;
+                tile.added = call.has(4) ? call.f(4, block) + place : nullptr;
+                (a.stride == 1 ? NEIGHBOURS<1> : NEIGHBOURS<2>)[count](tile, a);
+            }
+}
 
 // One filter for each channel. operands: x, weights, bias, y, added. tables: taps, pixels in, pixels out. floats: as above.
 inline void image_depthwise(const Call& call) {

@@ -108,6 +108,7 @@ constinit const striate::KernelEntry ENTRIES[] = {
     {"image_store", image_store, ints<ImageLayoutArguments>(), 0, 2, 0},
     {"image_taps", image_taps, ints<ImageTapsArguments>(), 4, 5, 4},
     {"image_depthwise", image_depthwise, ints<ImageDepthwiseArguments>(), 4, 5, 3},
+    {"image_depthwise3", image_depthwise3, ints<ImageDepthwise3Arguments>(), 4, 5, 0},
     {"winograd4_pack", winograd4_pack, ints<Winograd4PackArguments>(), 0, 3, 0},
     {"winograd4", winograd4, ints<Winograd4Arguments>(), 2, 5, 5},
     {"image_winograd", image_winograd, ints<ImageWinogradArguments>(), 4, 5, 5},

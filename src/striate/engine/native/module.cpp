@@ -10,6 +10,7 @@
 #include "executor.hpp"
 #include "guard.hpp"
 #include "isas.hpp"
+#include "ready.hpp"
 
 namespace nb = nanobind;
 using namespace striate;
@@ -98,15 +99,12 @@ NB_MODULE(_native, module) {
             run(program, self, request);
         })
         .def("infer", [](Workspace& self, const Program& program, int64_t batch, int64_t threads, bool independent,
-                         int64_t packing, bool is_changed, std::vector<uintptr_t> externals,
+                         int64_t packing, bool is_changed, const std::vector<uintptr_t>& externals,
                          const std::vector<int64_t>& counts, uint64_t seed) {
             nb::gil_scoped_release release;
             const Workspace::Use use(self);
-            const bool is_other = self.has_other_numbers(program, externals, counts);
-            const bool is_new = self.prepare(program, Division(program, batch, threads, independent)) || is_other;
-            const auto stages = static_cast<int64_t>(program.stages().size());
-            const Run request{is_new || is_changed ? 0 : packing, stages, std::move(externals), {}, seed, nullptr};
-            run(program, self, request);
+            const Division division(program, batch, threads, independent);
+            infer(program, self, division, packing, is_changed, externals, counts, seed);
         }, "Run all stages; the first `packing` of them only where parameters changed or what they left is not there.")
         .def("profile", [](Workspace& self, const Program& program, int64_t first, int64_t last,
                            std::vector<uintptr_t> externals, std::vector<float> scalars, uint64_t seed) {
@@ -119,4 +117,12 @@ NB_MODULE(_native, module) {
             }
             return seconds;
         }, "Run, and return the seconds of each instruction in the first thread.");
+    nb::class_<Ready>(module, "Ready")
+        .def(nb::init<nb::object, nb::object, const nb::list&, std::vector<int64_t>, std::vector<int64_t>, int64_t, int64_t,
+                      nb::object, nb::object, nb::object, int64_t, int64_t, bool>(),
+             nb::arg("guard"), nb::arg("program"), nb::arg("tensors"), nb::arg("places"), nb::arg("counts"), nb::arg("input"),
+             nb::arg("output"), nb::arg("empty"), nb::arg("like"), nb::arg("threads").none(), nb::arg("batch"),
+             nb::arg("packing"), nb::arg("independent"))
+        .def("run", &Ready::run, "Return the output for a contiguous float32 tensor; None where the network has changed.")
+        .def("renew", &Ready::renew, "Note what the parameters are now, which must be what the program reads.");
 }
