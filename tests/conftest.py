@@ -51,7 +51,7 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take the configuration as asked instead of timing candidates, whose winner may differ from run to run."""
     import dataclasses
 
-    def choose(model, batch, *, recipe, start, choices, engine="auto"):
+    def choose(model, batch, *, recipe, start, choices, engine="auto", num_samples=None):
         asked = {name: value for name, value in choices.items() if value is not None}
         return dataclasses.replace(start, **asked), {}
 

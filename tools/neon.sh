@@ -10,4 +10,4 @@ mkdir -p build
 cmake -S . -B build/neon -G Ninja -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 \
     -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++ -DSTRIATE_PYTHON_MODULE=OFF -DSTRIATE_NATIVE_TESTS=ON >build/neon.log
 cmake --build build/neon
-qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/native_test
+STRIATE_EMULATED=1 qemu-aarch64 -L /usr/aarch64-linux-gnu build/neon/native_test

@@ -180,3 +180,13 @@ def test_flags_that_exclude_each_other(cli, tmp_path):
     (tmp_path / "mine.toml").write_text("lr = 0.01\n")
     two = cli("train", "digits", "--recipe", "small", "--config", tmp_path / "mine.toml", "-o", tmp_path)
     assert (two.code, 'Write recipe = "small" into the file' in two.err) == (2, True)
+
+
+def test_values_are_checked_beside_those_of_the_named_recipe(cli, tmp_path):
+    arguments = ("train", tmp_path / "nothing", "--set", "early_epochs=5", "-o", tmp_path)
+    known = cli(*arguments, "--recipe", "cifar-fast")
+    assert (known.code, "Nothing is at" in known.err) == (3, True)  # past the flags: the data is looked for
+    alone = cli(*arguments, "--recipe", "cifar")
+    assert (alone.code, "must be given together, got 5 and 0" in alone.err) == (2, True)
+    (tmp_path / "fast.toml").write_text('recipe = "cifar-fast"\n')
+    assert cli(*arguments, "--config", tmp_path / "fast.toml").code == 3

@@ -39,12 +39,13 @@ def exact_reference(image: np.ndarray, *, size: tuple, offset: tuple, flip: bool
 @pytest.mark.parametrize(
     "sizes", [[(12, 12)] * 9, [(12, 15), (13, 20), (17, 12), (9, 9), (24, 12)]], ids=["same", "ragged"]
 )
-def test_exact_crop_matches_numpy(mode: str, sizes: list) -> None:
+@pytest.mark.parametrize("flipped", [True, False])
+def test_exact_crop_matches_numpy(mode: str, sizes: list, flipped: bool) -> None:
     sizes, side = np.array(sizes), 9
     pixels = ragged_canvas(sizes)
     generator = np.random.default_rng(1)
     offsets = np.stack([generator.integers(-7, size - side + 8) for size in sizes])
-    flips = np.arange(len(sizes)) % 2 == 0
+    flips = (np.arange(len(sizes)) % 2 == 0) & flipped
     arguments = {"sizes": sizes, "offsets": offsets, "flips": flips, "image_size": side}
     crops = exact_crop(pixels, **arguments, padding_mode=mode)
     assert crops.dtype == torch.uint8

@@ -84,7 +84,8 @@ def _normal(shape: Any, *, seed: int) -> Tensor:
 def _filled(model: nn.Module, *, seed: int, exact: bool) -> nn.Module:
     """Give each parameter and running mean numbers of its own, each running variance positive ones."""
     with torch.no_grad():
-        for index, (name, tensor) in enumerate([*model.named_parameters(), *model.named_buffers()]):
+        # From 1 on: with the seed itself, a running mean would be the first number of the input, the difference 0.
+        for index, (name, tensor) in enumerate([*model.named_parameters(), *model.named_buffers()], start=1):
             if not tensor.is_floating_point():
                 continue
             numbers = (

@@ -43,11 +43,14 @@ def test_its_instruction_sets_are_those_of_the_processor():
     assert usable
     assert usable == [name for name in ISAS if name in usable], "the best must come last"
     flags = Path("/proc/cpuinfo")
-    if sys.platform == "linux" and "x86" in sysconfig.get_platform():
+    # A build of `STRIATE_NATIVE_DIR` may have fewer, as those of tools/sanitize.sh.
+    is_whole = "STRIATE_NATIVE_DIR" not in os.environ
+    if is_whole and sys.platform == "linux" and "x86" in sysconfig.get_platform():
         words = set(flags.read_text(encoding="utf-8").split())
         assert ("avx2" in usable) == ({"avx2", "fma", "f16c"} <= words)
         assert ("avx512" in usable) == ({"avx512f", "avx512bw", "avx512dq", "avx512vl"} <= words)
         assert ("avx512bf16" in usable) == ({"avx512f", "avx512_bf16"} <= words)
+        assert ("amx" in usable) == ({"avx512_bf16", "amx_tile", "amx_bf16"} <= words)
 
 
 @pytest.mark.native
@@ -112,3 +115,31 @@ def test_folder_with_it(tmp_path):
 def test_it_imports_no_torch():
     program = "import sys, striate.engine.extension as e; e.is_available(); print('torch' in sys.modules)"
     assert _python(program) == "False"
+
+
+@pytest.mark.native
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("sse2", 1, 0.1), "no kernels for sse2"),
+        ((isa, 0, 0.1), "`threads` must be 1 to"),
+        ((isa, 2**62, 0.1), "`threads` must be 1 to"),
+        ((isa, 1, float("inf")), "`seconds` must be 0 to 60"),
+        ((isa, 1, float("nan")), "`seconds` must be 0 to 60"),
+    ],
+)
+def test_peak(arguments, words):
+    name = arguments[0] if isinstance(arguments[0], str) else arguments[0]()
+    with pytest.raises(ValueError, match=words):
+        extension().peak_gflops(name, *arguments[1:])
+
+
+@pytest.mark.native
+def test_an_object_that_was_not_made():
+    program = extension().Program.__new__(extension().Program)
+    # What nanobind warns of is what it refuses.
+    with (
+        pytest.warns(RuntimeWarning, match="uninitialized instance"),
+        pytest.raises(TypeError, match="incompatible function arguments"),
+    ):
+        extension().Workspace().prepare(program, 1, 1, False)

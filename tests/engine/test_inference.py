@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import threading
+import time
 from typing import Any
 
 import pytest
@@ -15,6 +17,8 @@ from striate.engine._machine import machine
 from striate.engine._partition import CAPTURED_BATCH, example_of, partition
 from striate.engine.inference import Inference
 from striate.graph import capture
+
+pytestmark = pytest.mark.native
 
 LIMIT = 1e-5
 """Length of the error over the length of the output."""
@@ -169,8 +173,8 @@ def _unlike(fast: Accelerated, network: nn.Module, x: Tensor, before: Tensor) ->
         assert torch.equal(fast(x), after)
 
 
-def _warm(network: nn.Module, count: int) -> tuple[Accelerated, Tensor, Tensor]:
-    x = torch.randn(count, 3, 8, 8)
+def _warm(network: nn.Module, count: int, *, size: tuple[int, ...] = (3, 8, 8)) -> tuple[Accelerated, Tensor, Tensor]:
+    x = torch.randn(count, *size)
     fast = accelerate(network)
     with torch.no_grad():
         fast(x)
@@ -309,6 +313,41 @@ def test_calls_at_the_same_time(network):
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(call, range(200)))
+
+
+def test_a_call_in_the_midst_of_another_goes_the_long_way(network, monkeypatch):
+    found = ["warming up"]
+
+    def empty(like: Tensor) -> Tensor:  # as another thread may, that Python lets go on here
+        if not found:
+            found.append("nothing yet")
+            found.append(ready.run(x))
+        return torch.zeros_like(like)
+
+    monkeypatch.setattr(torch, "empty_like", empty)
+    fast, x, before = _warm(network, 1)
+    (ready,) = fast.__dict__["_ready"].values()
+    found.clear()
+    with torch.no_grad():
+        assert torch.equal(ready.run(x), before)
+    assert found == ["nothing yet", None]
+
+
+def test_a_change_while_another_thread_computes_is_not_forgotten():
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Conv2d(48, 48, 3, padding=1, bias=False) for _ in range(12))).eval()
+    fast, x, _ = _warm(model, 1, size=(48, 48, 48))
+    (ready,) = fast.__dict__["_ready"].values()
+    with torch.no_grad():
+        for _ in range(5):
+            fast(x)
+            thread = threading.Thread(target=torch.no_grad()(ready.run), args=(x,))
+            thread.start()
+            time.sleep(0.001)  # it is computing
+            model[0].weight[0, 0, 0, 1] += 100.0  # not one of the numbers that are looked at before each call
+            ready.native.renew()
+            thread.join()
+            assert _error(fast(x), model, x) < LIMIT
 
 
 def test_the_plan_shows_both(network):

@@ -11,6 +11,7 @@ from torch import nn
 from striate import models
 from striate.engine import accelerate
 from striate.engine.plan import Plan
+from striate.errors import UsageError
 from striate.graph import capture
 
 pytestmark = pytest.mark.native
@@ -193,3 +194,18 @@ def test_a_plan_from_its_parts(kind):
     plan = Plan(graph, nodes, graph.inputs, graph.outputs, machine(), False, [False])
     (output,) = plan.forward([x])
     assert float((output - net(x)).detach().abs().max()) < 1e-5
+
+
+def test_parameters_of_another_size_or_type():
+    net = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Flatten(), nn.Linear(12, 4))
+    x = torch.randn(3, 2, 4, 4)
+    (plan,), _ = plans_of(net, (2, 4, 4))
+    good = [p.tensor for p in plan.parameters]
+    plan.run_forward([x], good)
+    for bad in (torch.zeros(3, 2, 3, 2), good[0].double(), good[0].transpose(0, 1), good[0][:1].expand(3, 2, 3, 3)):
+        with pytest.raises(
+            UsageError, match=r"`0\.weight` must be torch\.float32, contiguous and of at least 54 numbers"
+        ):
+            plan.run_forward([x], [bad, *good[1:]])
+    with pytest.raises(UsageError, match=r"`input0` must be torch\.float32, contiguous and of at least 96 numbers"):
+        plan.memory.address(0, torch.zeros(95), batch=3)

@@ -142,9 +142,11 @@ class Maker:
         self.put_layer(nn.Conv2d(channels, outputs, kernel, groups=groups, bias=bias, **options), source)
 
     def activation(self):
-        self.put_layer(
-            EDGED[self.choose(sorted(EDGED))]() if self.exact else SMOOTH[self.choose(sorted(SMOOTH))](), self.source()
-        )
+        source, layers = self.source(), EDGED if self.exact else SMOOTH
+        may_write = source not in self.used and isinstance(self.layers.get(str(source - 1)), nn.Conv2d)
+        # PyTorch refuses to write on an input, and on what the backward pass of another step reads.
+        names = [name for name in sorted(layers) if may_write or "in place" not in name]
+        self.put_layer(layers[self.choose(names)](), source)
 
     def batch_norm(self):
         source = self.source()
@@ -216,10 +218,10 @@ def networks(draw, exact):
     return RandomNetwork(maker.steps, maker.layers, outputs, averages=not exact), maker.shapes[0]
 
 
-def check(assert_like_pytorch, filled, normal, case, *, batch, training, seed):
+def check(assert_like_pytorch, filled, normal, case, *, batch, training, seed, limit=1e-5):
     model, shape = case
     model = filled(model, seed=seed, exact=False).train(training)
-    assert_like_pytorch(model, normal((batch, *shape), seed=seed).requires_grad_(), seed=seed)
+    assert_like_pytorch(model, normal((batch, *shape), seed=seed).requires_grad_(), limit=limit, seed=seed)
 
 
 def check_exactly(assert_like_pytorch, filled, whole, case, *, batch, seed):
@@ -265,6 +267,7 @@ def test_with_several_threads(assert_like_pytorch, filled, normal, case, batch, 
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        check(assert_like_pytorch, filled, normal, case, batch=batch, training=True, seed=seed)
+        # Two images and one channel: what cancels in a batch norm leaves the rounding of a few numbers, and 1.4e-5.
+        check(assert_like_pytorch, filled, normal, case, batch=batch, training=True, seed=seed, limit=2e-5)
     finally:
         torch.set_num_threads(before)

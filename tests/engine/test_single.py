@@ -15,6 +15,8 @@ from striate.engine._partition import CAPTURED_BATCH, example_of, partition
 from striate.engine.single import SinglePlan, reason_against
 from striate.graph import capture
 
+pytestmark = pytest.mark.native
+
 LIMIT = 1e-5
 
 
@@ -79,6 +81,15 @@ def test_convolutions(inputs, outputs, kernel, options, bias):
     torch.manual_seed(0)
     layer = nn.Conv2d(inputs, outputs, kernel, bias=bias, **options)
     _check(nn.Sequential(layer), torch.randn(3, inputs, 13, 11))
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(1, 2, 1), (2, 5, 2), ((1, 2), (4, 3), (1, 2))], ids=str)
+def test_convolutions_that_meet_nothing_but_padding(kernel, stride, padding, groups):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 2, kernel, stride=stride, padding=padding, groups=groups)
+    for size in ((1, 1), (3, 1), (1, 4)):
+        _check(nn.Sequential(layer), torch.randn(3, 2, *size))
 
 
 @pytest.mark.parametrize("size", [(3, 3), (4, 4), (5, 8), (16, 16), (17, 21), (2, 1), (1, 1), (33, 6)], ids=str)
@@ -185,6 +196,8 @@ PAIRS = {
     "slices": lambda _, a, b: a[:, 1:4] + b[:, :3],
     "chunks": lambda _, a, b: torch.cat([a.chunk(2, 1)[1], b.chunk(2, 1)[0]], 1),
     "flat and not": lambda _, a, b: a.flatten(1) + torch.relu(b).flatten(1),
+    "first channels, flat": lambda _, a, b: a[:, :4].flatten(1) - b[:, 2:6].flatten(1),
+    "first rows, flat": lambda _, a, b: (a[:, :, :2] + b[:, :, 3:]).flatten(1)[:, :20],
 }
 
 
@@ -220,6 +233,17 @@ def test_dense_layers(features):
 def test_flattened_maps_have_statistics_of_each_feature():
     torch.manual_seed(0)
     _check(_randomized(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(60), nn.Linear(60, 5))), torch.randn(4, 5, 3, 4))
+
+
+@pytest.mark.parametrize("channels", [2, 16, 20])
+def test_of_what_is_flattened_a_part_was_taken(channels):
+    # Once the places of the whole were kept, and all of it was written where the part should go.
+    torch.manual_seed(0)
+    x = torch.randn(4, 24, 3, 5)
+    _check(Function(lambda _, x: x[:, :channels].flatten(1)), x)
+    _check(Function(lambda _, x: x.flatten(1)[:, : 15 * channels]), x)
+    _check(Function(lambda own, x: own[0](torch.relu(x[:, :channels]).flatten(1)), nn.Linear(15 * channels, 7)), x)
+    _check(Function(lambda own, x: own[0](x)[:, :channels].flatten(1), nn.Conv2d(24, 24, 1)), x)
 
 
 def test_one_value_is_added_twice():

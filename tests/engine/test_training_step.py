@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from torch.nn import functional as F
 from striate import models
 from striate.engine import TrainingStep
 from striate.engine._optimizers import reason_against
+from striate.engine.extension import extension, isa
 from striate.errors import UsageError
+
+pytestmark = pytest.mark.native
 
 
 def _network() -> nn.Module:
@@ -224,3 +228,31 @@ def test_one_image_is_too_few_for_statistics_of_one_value():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 3), nn.BatchNorm1d(3))
     with pytest.raises(UsageError, match="`inputs` must hold more than one image"):
         _step(network)(torch.zeros(1, 1, 8, 8), torch.tensor([0]))
+
+
+def test_targets_that_fit_no_class():
+    block, chunk, whole, external = 0, 1, 2, 6
+    width = extension().width(isa())[0]
+    program = extension().Program(
+        isa(),
+        [(external, 0, 0), (0, 3 * width * 4, 0), (external, 0, 1), (0, 3 * width * 4, 0), (5, 8, 0), (external, 0, 2)],
+        [
+            ("load", block, [3, 1, 1, width, width, 0, 0], [], [0, 1], []),
+            ("cross_entropy", chunk, [3, width, 0, width, 0], [0.0], [1, 2, 3, 4], []),
+            ("sum_losses", whole, [], [], [4, 5], []),
+        ],
+        [(False, 0, 2), (True, 2, 3)],
+        *(2, 3, 0),
+    )
+    assert program.external_bytes(1) == (0, 8)
+    x, targets, loss = torch.zeros(50, 3), torch.zeros(50, dtype=torch.int64), torch.zeros(())
+    workspace = extension().Workspace()
+    workspace.prepare(program, 50, 3, False)
+    addresses = [x.data_ptr(), targets.data_ptr(), loss.data_ptr()]
+    for wrong in (-1, 3, 2**62):
+        targets[40] = wrong
+        with pytest.raises(IndexError, match=f"`targets` must be 0 to 2, got {wrong}"):
+            workspace.run(program, 0, 2, addresses, [], 0)
+    targets[40] = 2
+    workspace.run(program, 0, 2, addresses, [], 0)
+    assert loss.item() == pytest.approx(math.log(3.0))

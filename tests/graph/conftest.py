@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -9,8 +11,11 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from striate.graph import Graph, Input, Opaque, capture
+from striate.graph._calls import tensors_in
+from striate.graph.rerun import rerun
 
 # In float64: the definitions repeat PyTorch's arithmetic up to rounding. (Its hardsigmoid has 1/6 in float32.)
 FORWARD, BACKWARD = 1e-10, 1e-8
@@ -115,3 +120,109 @@ def network() -> type[Function]:
 def images() -> Tensor:
     """Two images of 4 channels and 6 x 7 pixels, in float64."""
     return torch.randn(2, 4, 6, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+
+class Block(nn.Module):
+    """A residual block whose last activation is written in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 3, 3, padding=1)
+        self.bn = nn.BatchNorm2d(3)
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.relu(self.relu(self.bn(self.conv(x))) + x)
+
+
+class Network(nn.Module):
+    """Modules, functional calls, a layer used twice, dropout, and attributes that the forward pass sets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stage = nn.Sequential(Block(), Block())
+        self.fc = nn.Linear(12, 12)
+        self.drop = nn.Dropout(0.5)
+        self.scale = nn.Parameter(torch.ones(1))
+        self.register_buffer("mean", torch.zeros(12))
+        self.calls = 0
+        self.history = torch.zeros(3)
+        self.raises = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        self.last = x
+        self.history += 1
+        self.mean.add_(1)
+        x = F.max_pool2d(self.stage(x), 4).flatten(1)
+        x = self.fc(torch.tanh(self.fc(x - self.mean))) * self.scale
+        random.random(), np.random.rand()  # noqa: NPY002
+        if self.raises:
+            raise KeyError("raised by the network")
+        return self.drop(x)
+
+
+@pytest.fixture
+def model() -> Network:
+    """A network of the class `Network`."""
+    torch.manual_seed(0)
+    return Network()
+
+
+def _seen(network: nn.Module, call: Callable[[Tensor], Any], x: Tensor) -> dict[str, Any]:
+    """Run forward and backward and return all that can be seen afterwards."""
+    torch.manual_seed(5)
+    network.zero_grad()
+    x = x.clone().requires_grad_()
+    output = call(x)
+    outputs = tensors_in(output)
+    # Cosines, so that no two values have the same gradient.
+    losses = [(y * torch.cos(torch.arange(y.numel(), dtype=y.dtype).view(y.shape))).sum() for y in outputs
+              if y.requires_grad]  # fmt: skip
+    if losses:
+        sum(losses).backward()
+    return {
+        "structure": type(output),
+        "outputs": outputs,
+        "input": [x.grad],
+        "gradients": [p.grad for p in network.parameters()],
+        "buffers": [b.clone() for b in network.buffers()],
+        "generator": [torch.get_rng_state()],
+    }
+
+
+def _same(found: Any, expected: Any) -> bool:
+    """Whether both are equal, and tensors so bit for bit."""
+    if not isinstance(expected, list):
+        return found == expected
+    both = zip(found, expected, strict=True)
+    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in both)
+
+
+def _assert_reruns(
+    network: nn.Module,
+    shape: tuple[int, ...],
+    *,
+    captured: int = 3,
+    counts: tuple[int, ...] = (3, 5, 1),
+    training: tuple[bool, ...] = (False, True),
+    passes: int = 2,
+) -> None:
+    """Compare, in both modes, on several numbers of images, twice in a row so that what is left behind counts."""
+    for mode in training:
+        for count in counts:
+            own = copy.deepcopy(network).train(mode)
+            graph = capture(own, torch.randn(captured, *shape))
+            twin = copy.deepcopy(own)
+            for _ in range(passes):
+                x = torch.randn(count, *shape)
+                expected = _seen(twin, twin, x)
+                found = _seen(own, lambda x: rerun(graph, x), x)  # noqa: B023
+                differ = [name for name in expected if not _same(found[name], expected[name])]
+                assert not differ, (mode, count)
+
+
+@pytest.fixture
+def assert_reruns() -> Callable[..., None]:
+    """The function `_assert_reruns`."""
+    return _assert_reruns

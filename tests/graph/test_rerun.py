@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import copy
-import random
 import weakref
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-from striate import models
-from striate.errors import UsageError
 from striate.graph import capture
-from striate.graph._calls import tensors_in
-from striate.graph.rerun import obstacles, rerun
+from striate.graph.rerun import rerun
 from striate.graph.torch_call import Replay
 
 SHAPE = (4, 4, 4)
@@ -37,84 +32,6 @@ class Network(nn.Module):
 
     def forward(self, x):
         return self.function(self, x)
-
-
-def _run(network, call, x):
-    """Run forward and backward and return all that can be seen afterwards."""
-    torch.manual_seed(5)
-    network.zero_grad()
-    x = x.clone().requires_grad_()
-    output = call(x)
-    outputs = tensors_in(output)
-    # Cosines, so that no two values have the same gradient.
-    losses = [(y * torch.cos(torch.arange(y.numel(), dtype=y.dtype).view(y.shape))).sum() for y in outputs
-              if y.requires_grad]  # fmt: skip
-    if losses:
-        sum(losses).backward()
-    return {
-        "structure": type(output),
-        "outputs": outputs,
-        "input": [x.grad],
-        "gradients": [p.grad for p in network.parameters()],
-        "buffers": [b.clone() for b in network.buffers()],
-        "generator": [torch.get_rng_state()],
-    }
-
-
-def _same(found, expected):
-    if not isinstance(expected, list):
-        return found == expected
-    both = zip(found, expected, strict=True)
-    return all(a is b if a is None or b is None else torch.equal(a, b) for a, b in both)
-
-
-def _assert_equal(network, shape, *, captured=3, counts=(3, 5, 1), training=(False, True), passes=2):
-    """Compare, in both modes, on several numbers of images, twice in a row so that what is left behind counts."""
-    for mode in training:
-        for count in counts:
-            own = copy.deepcopy(network).train(mode)
-            graph = capture(own, torch.randn(captured, *shape))
-            twin = copy.deepcopy(own)
-            for _ in range(passes):
-                x = torch.randn(count, *shape)
-                expected = _run(twin, twin, x)
-                found = _run(own, lambda x: rerun(graph, x), x)  # noqa: B023
-                differ = [name for name in expected if not _same(found[name], expected[name])]
-                assert not differ, (mode, count)
-
-
-# All networks of striate
-
-
-SIZES = {"googlenet": 64, "googlenet_2014": 96, "densenet121": 64}
-QUICK = (
-    "mlp_iris", "lecun1989", "lenet5_1998", "lenet5", "cnn_cifar", "resnet20", "mobilenet_v2_cifar", "airbench94",
-    "googlenet", "googlenet_2014", "densenet121",
-)  # fmt: skip
-
-
-def _assert_network(name, *, training):
-    torch.manual_seed(0)
-    info = models.info(name)
-    if len(info.input_size) == 1:
-        network, shape = models.create(name), info.input_size
-    else:
-        size = info.input_size[-1] if name.startswith("le") else SIZES.get(name, min(info.input_size[-1], 64))
-        network, shape = models.create(name, image_size=size), (info.input_size[0], size, size)
-    _assert_equal(network, shape, captured=2, counts=(2, 3), training=(training,), passes=1)
-
-
-@pytest.mark.parametrize("training", [False, True])
-@pytest.mark.parametrize("name", QUICK)
-def test_networks_run_again_as_they_are(name, training):
-    _assert_network(name, training=training)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in models.list() if name not in QUICK])
-def test_all_other_networks_run_again_as_they_are(name):
-    for training in (False, True):
-        _assert_network(name, training=training)
 
 
 # Networks of users
@@ -165,12 +82,12 @@ SIZED = {
 
 
 @pytest.mark.parametrize("name", SIZED)
-def test_numbers_read_off_shapes_are_read_again(name):
-    _assert_equal(Network(SIZED[name]), SHAPE, training=(False,))
+def test_numbers_read_off_shapes_are_read_again(assert_reruns, name):
+    assert_reruns(Network(SIZED[name]), SHAPE, training=(False,))
 
 
-def test_a_token_for_each_image():
-    _assert_equal(Network(_class_token, token=_weight(1, 1, 16)), SHAPE, training=(False,))
+def test_a_token_for_each_image(assert_reruns):
+    assert_reruns(Network(_class_token, token=_weight(1, 1, 16)), SHAPE, training=(False,))
 
 
 def _noise(self, x):
@@ -191,8 +108,8 @@ def _mix(self, x):
 @pytest.mark.parametrize(
     "function", [_noise, _drop_path, _mix, lambda self, x: F.dropout(F.dropout2d(x, inplace=False))]
 )
-def test_random_numbers_are_drawn_again(function):
-    _assert_equal(Network(function), SHAPE)
+def test_random_numbers_are_drawn_again(assert_reruns, function):
+    assert_reruns(Network(function), SHAPE)
 
 
 def _mixed(self, x):
@@ -239,8 +156,8 @@ def _filled(self, x):
 
 
 @pytest.mark.parametrize("function", [_mixed, _through_a_turned_view, _filled])
-def test_writing_in_place(function):
-    _assert_equal(Network(function), SHAPE, training=(False,))
+def test_writing_in_place(assert_reruns, function):
+    assert_reruns(Network(function), SHAPE, training=(False,))
 
 
 def test_writing_through_views():
@@ -254,8 +171,8 @@ def test_writing_through_views():
     torch.testing.assert_close(given.grad, expected.grad)  # the same terms, added in another order
 
 
-def test_a_view_that_has_as_many_values_as_what_was_written():
-    _assert_equal(Network(_of_the_same_size), SHAPE, training=(False,), counts=(3,))
+def test_a_view_that_has_as_many_values_as_what_was_written(assert_reruns):
+    assert_reruns(Network(_of_the_same_size), SHAPE, training=(False,), counts=(3,))
 
 
 def test_parts_of_images_are_written_on_for_any_number_of_them(network):
@@ -325,12 +242,12 @@ def _swapped(self, x):
 
 
 @pytest.mark.parametrize("function", [_frozen, _average, _average_replaced, _counted, _swapped])
-def test_buffers_are_read_and_written_as_by_the_network(function):
+def test_buffers_are_read_and_written_as_by_the_network(assert_reruns, function):
     count = torch.zeros((), dtype=torch.int64)
-    _assert_equal(Network(function, w=torch.rand(4) + 1, v=torch.rand(4), m=torch.zeros(4), count=count), SHAPE)
+    assert_reruns(Network(function, w=torch.rand(4) + 1, v=torch.rand(4), m=torch.zeros(4), count=count), SHAPE)
 
 
-def test_constants_outside_of_buffers_are_the_networks_state_too():
+def test_constants_outside_of_buffers_are_the_networks_state_too(assert_reruns):
     class Carrying(nn.Module):
         def __init__(self):
             super().__init__()
@@ -341,7 +258,7 @@ def test_constants_outside_of_buffers_are_the_networks_state_too():
             self.history += 1
             return y * self.history
 
-    _assert_equal(Carrying(), SHAPE)
+    assert_reruns(Carrying(), SHAPE)
 
 
 def _without_gradients(self, x):
@@ -373,8 +290,8 @@ def _recomputed(self, x):
 
 
 @pytest.mark.parametrize("function", [_without_gradients, _detached, _half_precision, _recomputed])
-def test_gradients_flow_where_they_flow_in_the_network(function):
-    _assert_equal(Network(function, weight=_weight(4, 4)), SHAPE, training=(False,))
+def test_gradients_flow_where_they_flow_in_the_network(assert_reruns, function):
+    assert_reruns(Network(function, weight=_weight(4, 4)), SHAPE, training=(False,))
 
 
 class Attention(nn.Module):
@@ -399,8 +316,8 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
-def test_layers_that_striate_does_not_know(name):
-    _assert_equal(LAYERS[name], SHAPE)
+def test_layers_that_striate_does_not_know(assert_reruns, name):
+    assert_reruns(LAYERS[name], SHAPE)
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -414,7 +331,7 @@ def test_a_scripted_module_runs_as_a_whole():
         assert torch.equal(own, other)
 
 
-def test_a_normalisation_called_twice_and_read_in_between():
+def test_a_normalisation_called_twice_and_read_in_between(assert_reruns):
     class Shared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -424,7 +341,7 @@ def test_a_normalisation_called_twice_and_read_in_between():
             y = self.bn(self.conv(self.bn(x).relu_()))
             return y.add_(x) * self.bn.running_mean[:, None, None]
 
-    _assert_equal(Shared(), SHAPE)
+    assert_reruns(Shared(), SHAPE)
 
 
 def test_outputs_stand_in_the_structure_of_the_network(network):
@@ -461,251 +378,3 @@ def test_activations_are_let_go(monkeypatch):
     with torch.no_grad():
         rerun(graph, torch.ones(1, 8))
     assert alive == [0, 1, 1, 1, 1, 1]
-
-
-# What cannot be run again
-
-
-def _numpy(self, x):
-    return x + torch.from_numpy(x.detach().numpy() * 2)
-
-
-def _data_written(self, x):
-    self.weight.data.mul_(0.9)
-    return F.linear(x, self.weight)
-
-
-def _data_set(self, x):
-    self.weight.data = self.weight.data * 0.9
-    return F.linear(x, self.weight)
-
-
-def _earlier_buffer(self, x):
-    earlier = self.m * 1
-    self.m.add_(1)
-    return x * earlier
-
-
-def _earlier_statistics(self, x):
-    scale = self.bn.running_var.rsqrt()
-    return self.bn(x) * scale[:, None, None]
-
-
-def _hidden_constant(self, x):
-    table = torch.zeros(4, 4)
-    table[:2].copy_(x.mean((0, 1))[:2])
-    return x + table
-
-
-def _random_part(self, x):
-    table = torch.zeros(4)
-    table[:2].normal_()
-    return x * table
-
-
-def _python_random(self, x):
-    return x * 2 if random.random() < 0.5 else x
-
-
-def _numpy_random(self, x):
-    return x * np.random.rand()  # noqa: NPY002
-
-
-def _seeded(self, x):
-    torch.manual_seed(4321)
-    return x * torch.rand(1)
-
-
-def _replaced(self, x):
-    y = x + self.attribute
-    self.attribute = self.attribute + 1
-    return y
-
-
-@pytest.mark.parametrize(
-    ("function", "reason"),
-    [
-        (_numpy, r"`unseen`, unseen: PyTorch does not show what computes it\."),
-        (lambda self, x: torch.vmap(torch.sum)(x * 1), r"`unseen`, unseen: PyTorch does not show what computes it\."),
-        (_data_written, r"`linear`, linear: It takes a tensor on whose memory another call wrote"),
-        (_data_set, r"`linear`, linear: Before it, `data` of a tensor was set\."),
-        (_earlier_buffer, "constant: Since it was made, a call wrote on a buffer that it was made from"),
-        (_earlier_statistics, "constant: Since it was made, a call wrote on a buffer that it was made from"),
-        (_hidden_constant, "constant: Another call wrote on its memory through another tensor"),
-        (_random_part, "constant: Another call wrote on its memory through another tensor"),
-        (_python_random, "random: The forward pass draws random numbers from Python or NumPy"),
-        (_numpy_random, "random: The forward pass draws random numbers from Python or NumPy"),
-        (_seeded, "random: .* or sets PyTorch's seed"),
-        (_replaced, "attribute: The forward pass reads the attribute `attribute` and puts another tensor"),
-    ],
-)
-def test_what_cannot_be_run_again_is_refused(function, reason):
-    network = Network(function, weight=_weight(4, 4), m=torch.ones(4), bn=nn.BatchNorm2d(4))
-    network.__dict__["attribute"] = torch.zeros(4)
-    graph = capture(network, torch.randn(3, *SHAPE))
-    assert any(sentence for sentence in obstacles(graph))
-    with pytest.raises(UsageError, match=rf"rerun: `graph` must hold only calls that can be run again, got .*{reason}"):
-        rerun(graph, torch.randn(3, *SHAPE))
-
-
-def test_parameters_written_on_through_data_are_put_back():
-    for function in (_data_written, _data_set):
-        network = Network(function, weight=_weight(4, 4))
-        before = network.weight.detach().clone()
-        capture(network, torch.randn(3, *SHAPE))
-        assert torch.equal(network.weight, before)
-
-
-class Doubled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        return x * 2
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return 7 * grad_output
-
-
-class Tripled(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        with torch.enable_grad():
-            y = x.detach().requires_grad_() * 3
-        return y.detach()
-
-    @staticmethod
-    def backward(ctx, grad_output):
-        return 7 * grad_output
-
-
-def _hooked(self, x):
-    y = x * self.weight
-    y.register_hook(lambda gradient: 3 * gradient)
-    return y
-
-
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda self, x: Doubled.apply(x * self.weight) + 1,
-        lambda self, x: Tripled.apply(x * self.weight) + 1,
-        lambda self, x: checkpoint(lambda x: (x * x).tanh(), x * self.weight, use_reentrant=True),
-        _hooked,
-    ],
-)
-def test_a_function_with_a_gradient_of_its_own_runs_without_gradients_alone(function):
-    network = Network(function, weight=_weight(4, 4))
-    graph, x = capture(network, torch.randn(3, *SHAPE)), torch.randn(5, *SHAPE)
-    expected = network(x).detach()
-    with torch.no_grad():
-        assert torch.equal(rerun(graph, x), expected)
-    with pytest.raises(UsageError, match=r"Replay\.run: `\w+` must run without gradients, got a tensor that needs one"):
-        rerun(graph, x)
-    assert not all(node.replay.is_differentiable for node in graph.nodes if node.replay is not None)
-
-
-def test_a_network_captured_without_gradients_runs_without():
-    network, x = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True)), torch.randn(3, 4)
-    with torch.no_grad():
-        graph = capture(network, x)
-    found = rerun(graph, x.requires_grad_())
-    assert not found.requires_grad
-    assert torch.equal(found, network(x))
-    assert not graph.outputs[0].replay.is_differentiable
-
-
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (
-            lambda self, x: x.relu() if x.sum() > 0 else -x,
-            r"Aside\.run: `__bool__` of `gt` must answer as in the captured",
-        ),
-        (lambda self, x: x if torch.is_nonzero(x.sum() > 0) else -x, r"Aside\.run: `is_nonzero` of `gt` must answer"),
-        (lambda self, x: x * x.mean().item(), r"Aside\.run: `item` of `mean` must answer as in the captured"),
-        (lambda self, x: x if torch.rand(1).item() > 2 else -x, r"Aside\.run: `item` of `constant` must answer"),
-    ],
-)
-def test_what_python_read_must_be_found_again(function, message):
-    graph = capture(Network(function), torch.ones(3, *SHAPE))
-    torch.rand(1)
-    with pytest.raises(UsageError, match=message):
-        rerun(graph, -2 * torch.ones(3, *SHAPE))
-    assert rerun(graph, torch.ones(2, *SHAPE), trust_reads=True).shape == (2, *SHAPE)
-
-
-def test_an_average_over_all_batches_is_not_run_twice():
-    network = nn.BatchNorm2d(4, momentum=None)
-    graph, x = capture(network, torch.ones(3, *SHAPE)), torch.randn(3, *SHAPE)
-    rerun(graph, x)
-    with pytest.raises(
-        UsageError, match=r"Aside\.run: `__float__` of a buffer must answer as in the captured run, got 2\.0"
-    ):
-        rerun(graph, x)
-
-
-def _loop(self, x):
-    return sum(x[i].tanh() for i in range(x.size(0)))
-
-
-PINNED = {
-    "a loop over images": (_loop, r"Replay\.run: `input` must have the first axis of the captured run, 3, got 5"),
-    "a walk over images": (lambda self, x: sum(image.tanh() for image in x), r"`unbind` must return 3 tensors as in"),
-    "one image": (lambda self, x: x + x[:1], r"because `__getitem__` picks from it by number"),
-    "a branch": (
-        lambda self, x: x.relu() if x.shape[0] < 4 else x,
-        r"Aside\.run: `comparison of sizes` of `input` must",
-    ),
-    "a quotient": (
-        lambda self, x: x.view(int(x.shape[0] / 1), -1),
-        r"Aside\.run: `comparison of sizes` of `input` must",
-    ),
-    "a plain number": (lambda self, x: x.view(-1, 3 * 16).view(3, -1), r"rerun: `view:2` must have the 6 images of"),
-}
-
-
-@pytest.mark.parametrize("name", PINNED)
-def test_what_was_decided_on_the_number_of_images_is_not_run_on_another(name):
-    function, message = PINNED[name]
-    count = 6 if name == "a plain number" else 5
-    graph, x = capture(Network(function), torch.ones(3, *SHAPE)), torch.randn(3, *SHAPE)
-    assert torch.equal(rerun(graph, x), Network(function)(x))
-    with pytest.raises(UsageError, match=message):
-        rerun(graph, torch.randn(count, *SHAPE))
-
-
-def test_which_images_a_view_showed_must_be_known(network):
-    def function(x):
-        y = x * 1
-        y.view(-1)[:4].add_(1)
-        return y + 1
-
-    graph, x = capture(network(function), torch.ones(3, *SHAPE)), torch.randn(3, *SHAPE)
-    assert torch.equal(rerun(graph, x), function(x))
-    message = (
-        r"Replay\.run: a tensor of which a part was written on must have its captured shape \(3, 4, 4, 4\), got \(5"
-    )
-    with pytest.raises(UsageError, match=rf"{message}|picks from it by number"):
-        rerun(graph, torch.randn(5, *SHAPE))
-
-
-def test_a_buffer_of_another_shape_is_refused():
-    def function(self, x):
-        self.m = x.detach().flatten()
-        return x * 2
-
-    graph = capture(Network(function, m=torch.zeros(4)), torch.ones(3, 2))
-    with pytest.raises(UsageError, match=r"Aside\.run: a buffer must keep its shape \(4,\), got \(6,\)"):
-        rerun(graph, torch.ones(3, 2))
-
-
-def test_wrong_inputs_are_refused():
-    graph = capture(nn.Linear(4, 3), torch.ones(2, 4))
-    with pytest.raises(UsageError, match="rerun: `inputs` must be as many tensors as the graph has inputs, 1, got 0"):
-        rerun(graph)
-    with pytest.raises(
-        UsageError, match=r"rerun: `input` must be of shape \(2, 4\) and torch.float32, .* got \(2, 5\)"
-    ):
-        rerun(graph, torch.ones(2, 5))
-    with pytest.raises(UsageError, match=r"rerun: `input` must be of shape .* got \(2, 4\) and torch.float64"):
-        rerun(graph, torch.ones(2, 4, dtype=torch.float64))

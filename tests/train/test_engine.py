@@ -9,10 +9,12 @@ import torch
 from torch import nn
 
 import striate
-from striate.engine import is_available
+from striate.data import Batch
+from striate.engine import Accelerated, has_bf16, is_available
 from striate.errors import MissingExtraError, UsageError
 from striate.train import engine as rooms
-from striate.train.machine import Configuration
+from striate.train.evaluate import predict_logits
+from striate.train.machine import Configuration, choose_configuration
 from striate.train.recipe import Recipe
 
 needs_engine = pytest.mark.skipif(not is_available(), reason="the compiled part of the engine is not installed")
@@ -23,13 +25,38 @@ def test_words_that_may_be_asked_for():
         rooms.is_usable("jax", device="cpu", bf16=None)
     assert not rooms.is_usable("torch", device="cpu", bf16=None)
     assert not rooms.is_usable("auto", device="cuda", bf16=None)
+
+
+def test_asked_for_with_another_device():
+    with pytest.raises(UsageError, match=r"striate computes on the CPU, got device cuda. Use --engine auto"):
+        rooms.is_usable("striate", device="cuda", bf16=None)
+
+
+@needs_engine
+def test_bfloat16_where_the_processor_has_none(monkeypatch):
+    monkeypatch.setattr("striate.engine._machine.BF16_ISAS", ())
     assert not rooms.is_usable("auto", device="cpu", bf16=True)
+    assert rooms.is_usable("auto", device="cpu", bf16=None)
+    with pytest.raises(UsageError, match=r'got "bf16": that needs a processor with avx512_bf16. Leave it out'):
+        rooms.is_usable("striate", device="cpu", bf16=True)
 
 
-@pytest.mark.parametrize(("device", "bf16"), [("cuda", None), ("cpu", True)])
-def test_asked_for_with_what_it_does_not_do(device, bf16):
-    with pytest.raises(UsageError, match=r"striate computes in float32 on the CPU, got .*Use --engine auto"):
-        rooms.is_usable("striate", device=device, bf16=bf16)
+@pytest.mark.skipif(not (is_available() and has_bf16()), reason="the instruction set has no bfloat16")
+def test_bfloat16_is_tried_and_can_be_asked_for():
+    network = nn.Sequential(nn.Conv2d(32, 64, 3, padding=1), nn.ReLU(), nn.Conv2d(64, 64, 3), nn.Flatten())
+    network.append(nn.Linear(64 * 14 * 14, 10))
+    inputs, targets = torch.randn(64, 32, 16, 16), torch.arange(64) % 10
+    batch = Batch(inputs, targets, mix_targets=None, mix_weight=None, indices=torch.arange(64))
+    kinds = {"model": network, "batch": batch, "recipe": Recipe(), "start": Configuration()}
+    chosen, tried = choose_configuration(**kinds, choices={}, engine="auto")
+    assert chosen.engine == "striate"
+    assert chosen.bf16
+    assert any(name.startswith("cpu, striate engine, bf16") for name in tried)
+    for asked in (True, False):
+        chosen, _ = choose_configuration(**kinds, choices={"bf16": asked}, engine="striate")
+        assert chosen.bf16 is asked
+    with chosen.autocast():
+        assert not torch.is_autocast_enabled("cpu")
 
 
 def test_not_installed(monkeypatch):
@@ -78,11 +105,56 @@ def test_a_training_in_the_engine_learns_as_in_pytorch(tmp_path, quiet, change):
 
 
 @needs_engine
-def test_auto_prints_both_figures(tmp_path, quiet):
+def test_auto_prints_both_figures(tmp_path, quiet, monkeypatch):
+    monkeypatch.setattr("striate.train.machine.SHORT_TRAINING_SECONDS", 0.0)
     run = striate.train("digits", epochs=1, output=tmp_path, threads=1, progress=quiet)
     measured = run.config.measured
     assert any("striate engine" in name for name in measured)
     assert any("striate engine" not in name for name in measured)
+
+
+@needs_engine
+def test_a_short_training_times_the_engine_alone(tmp_path, capsys):
+    run = striate.train("digits", epochs=1, output=tmp_path, threads=1)
+    assert run.config.machine.engine == "striate"
+    assert list(run.config.measured) == [run.config.machine.describe()]
+    assert "1 thread, in which the training is too short to time others:" in capsys.readouterr().err
+
+
+@needs_engine
+@pytest.mark.parametrize("change", [{}, {"model_ema": 0.9}], ids=["the weights", "their average"])
+def test_what_is_reported_is_what_the_saved_network_does(tmp_path, quiet, monkeypatch, change):
+    computed = []
+    forward = Accelerated.__call__
+    monkeypatch.setattr(
+        Accelerated, "__call__", lambda self, *inputs: computed.append(len(inputs[0])) or forward(self, *inputs)
+    )
+    run = striate.train("digits", epochs=2, engine="striate", output=tmp_path, threads=1, progress=quiet, **change)
+    assert sum(computed) == 2 * 179 + 359  # validation twice, test once: all of it in the engine
+    in_pytorch = dataclasses.replace(run.config.machine, engine="torch")
+    for name, split, row in (("last", "val", run.history[-1]), ("best", "test", run.evaluation.to_dict())):
+        logits, targets = predict_logits(
+            run.model(weights=name),
+            run.load_data().pick(split),
+            preprocessing=run.config.preprocessing,
+            configuration=in_pytorch,
+        )
+        loss = float(nn.functional.cross_entropy(logits, targets))
+        assert row["val_loss" if split == "val" else "loss"] == pytest.approx(loss, rel=1e-5)
+
+
+@needs_engine
+def test_where_the_engine_is_missing_a_run_is_evaluated_in_pytorch(tmp_path, quiet, monkeypatch):
+    run = striate.train("digits", epochs=1, engine="striate", output=tmp_path, threads=1, progress=quiet)
+    assert run.machine.engine == "striate"
+
+    def missing():
+        raise MissingExtraError("engine: not here")
+
+    monkeypatch.setattr("striate.engine.extension.extension", missing)
+    elsewhere = striate.Run(run.folder)
+    assert elsewhere.machine.engine == "torch"
+    assert elsewhere.evaluate().loss == pytest.approx(run.evaluation.loss, rel=1e-5)
 
 
 @needs_engine

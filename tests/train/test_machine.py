@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from striate.data.batches import Batch
+from striate.engine import is_available
 from striate.errors import ModelError, ResourceError, UsageError
 from striate.train import machine
 from striate.train.machine import Configuration, choose_configuration, select_device, thread_count
@@ -80,7 +81,7 @@ def test_thread_count_is_set_back():
     assert torch.get_num_threads() == before
 
 
-def _choose(monkeypatch, speeds, *, choices=ALL, start=START, batch=None):
+def _choose(monkeypatch, speeds, *, choices=ALL, start=START, batch=None, **options):
     """Choose with a stopwatch that reads `speeds(configuration)` images a second; gives what was tried as well."""
     tried = []
 
@@ -89,13 +90,15 @@ def _choose(monkeypatch, speeds, *, choices=ALL, start=START, batch=None):
             self._seconds = len(batch.targets) / speeds(configuration)
             tried.append((configuration, len(batch.targets)))
 
-        def run(self):
+        def run(self, size=None):
             return self._seconds
 
     monkeypatch.setattr(machine, "_Step", Step)
     monkeypatch.setattr(machine, "SECONDS_PER_CHOICE", 0.0)
     monkeypatch.setattr(machine, "_has_bf16", lambda on_cuda: True)
-    best, measured = choose_configuration(_network(), batch or _batch(), recipe=Recipe(), start=start, choices=choices)
+    best, measured = choose_configuration(
+        _network(), batch or _batch(), recipe=Recipe(epochs=10), start=start, choices=choices, **options
+    )
     return best, measured, tried
 
 
@@ -132,6 +135,86 @@ def test_a_slow_network_is_measured_on_fewer_images(monkeypatch):
     assert {count for _, count in tried} == {8, 16, 32, 64}
     assert tried[-1][1] == 64
     assert measured[f"{best.describe()}, in steps of 64"] == round(images_a_second, 1)
+
+
+@pytest.mark.skipif(not is_available(), reason="the compiled part of the engine is not installed")
+@pytest.mark.parametrize(("num_samples", "alone"), [(None, False), (99_000, True), (101_000, False)])
+def test_a_short_training_goes_to_the_engine_without_timing_pytorch(monkeypatch, num_samples, alone):
+    # 10 epochs of 100,000 images at 100,000 images/s are SHORT_TRAINING_SECONDS.
+    assert machine.SHORT_TRAINING_SECONDS == 10
+    best, measured, tried = _choose(
+        monkeypatch, lambda c: 100_000 if c.engine == "striate" else 1_000_000, num_samples=num_samples
+    )
+    assert ({c.engine for c, _ in tried} == {"striate"}) == alone
+    assert best.engine == ("striate" if alone else "torch")
+    assert (list(measured.values()) == [100_000.0]) == alone
+
+
+def test_a_few_slow_steps_do_not_hide_how_fast_the_engine_is(monkeypatch):
+    # A step that imports something, two in which another program had the processor, and then the true 0.01 s.
+    seconds = iter([9.0, 0.5, 0.5, 0.01, 0.5])
+
+    class Step:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def run(self, size=None):
+            return next(seconds, 0.01)
+
+    monkeypatch.setattr(machine, "_Step", Step)
+    speed = machine._engine_speed(_network(), _batch(), recipe=Recipe(), own=START)
+    assert speed == 4 / 0.01
+
+
+def test_an_engine_that_is_slow_is_not_tried_for_long(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(now) / 10)
+
+    class Step:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def run(self, size=None):
+            return 2 * machine.LONGEST_STEP_SECONDS
+
+    monkeypatch.setattr(machine, "_Step", Step)
+    assert machine._engine_speed(_network(), _batch(), recipe=Recipe(), own=START) == 0.0
+    assert next(now) / 10 == machine.SECONDS_PER_CHOICE + 0.2  # the reading that ended it was the last
+
+
+@pytest.mark.parametrize("name", ["channels_last", "compile"])
+def test_what_only_pytorch_does_is_not_taken_from_a_short_training(monkeypatch, name):
+    best, _, _ = _choose(
+        monkeypatch, lambda c: 100 if c.engine == "torch" else 90, choices=ALL | {name: True}, num_samples=1
+    )
+    assert (best.engine, getattr(best, name)) == ("torch", True)
+
+
+def test_asked_for_pytorch_the_engine_is_not_tried(monkeypatch):
+    best, _, tried = _choose(monkeypatch, lambda c: 100, engine="torch", num_samples=1)
+    assert best.engine == "torch"
+    assert {c.engine for c, _ in tried} == {"torch"}
+
+
+@pytest.mark.parametrize(("num_images", "steps"), [(4, machine.FEWEST_STEPS), (4_000_000, machine.FEWEST_STEPS + 4)])
+def test_a_short_training_is_timed_for_a_short_time(monkeypatch, num_images, steps):
+    # A clock that is read for the first time after FEWEST_STEPS, and shows 0.1 s more each time: the half second of a
+    # long training is over at the fifth reading.
+    readings = iter(range(1000))
+    monkeypatch.setattr(machine.time, "perf_counter", lambda: next(readings) / 10)
+    count = []
+
+    class Step:
+        def __init__(self, *arguments, **options):
+            pass
+
+        def run(self):
+            count.append(1)
+            return 0.001
+
+    monkeypatch.setattr(machine, "_Step", Step)
+    machine._speeds(_network(), _batch(), recipe=Recipe(), candidates=[START], num_images=num_images)
+    assert len(count) == 2 + steps  # one step warms up, one tells how long the training is
 
 
 def test_a_real_measurement_leaves_the_network_alone():

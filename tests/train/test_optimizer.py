@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
-from striate.train.optimizer import add_gradient_terms, build_optimizer, set_learning_rate
+from striate.train.optimizer import add_gradient_terms, build_optimizer, set_learning_rate, without_compiler
 from striate.train.recipe import Recipe
 
 
@@ -157,3 +160,29 @@ def test_nothing_is_added_by_default():
     before = _gradients(network)
     add_gradient_terms(optimizer, recipe=recipe, step=0)
     assert all(torch.equal(parameter.grad, before[name]) for name, parameter in network.named_parameters())
+
+
+def test_pytorchs_compiler_is_not_imported():
+    program = """
+import sys
+from torch import nn, optim
+from striate.train.optimizer import build_optimizer, without_compiler
+from striate.train.recipe import Recipe
+for name in ("sgd", "adamw", "muon"):
+    optimizer = build_optimizer(nn.Linear(3, 2), recipe=Recipe(opt=name))
+    with without_compiler():
+        optimizer.load_state_dict(optimizer.state_dict())
+print("torch._dynamo" in sys.modules)
+optim.SGD(nn.Linear(3, 2).parameters())
+print("torch._dynamo" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "True"]  # PyTorch does what it always does, once it is asked directly
+
+
+def test_pytorchs_methods_are_as_they_were():
+    method = torch.optim.Optimizer.add_param_group.__wrapped__
+    before = dict(vars(method))
+    with without_compiler():
+        pass
+    assert vars(method) == before

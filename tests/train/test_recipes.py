@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from striate.errors import UsageError
-from striate.train.recipes import RECIPES, choose_recipe, get_recipe
+from striate.train.recipes import RECIPES, check_overrides, choose_recipe, get_recipe
 
 
 def test_each_recipe_bears_its_own_name():
@@ -31,6 +31,20 @@ def test_the_recipe_of_2015_is_as_published():
 def test_an_unknown_name():
     with pytest.raises(UsageError, match=r"`recipe` 'cifer' is not known\. Did you mean `cifar`\? There are cifar, "):
         get_recipe("cifer")
+
+
+def test_values_are_checked_beside_those_of_the_named_recipe():
+    # cifar-fast has an early_size, the default recipe has none: the one stands only beside the other.
+    assert check_overrides({"early_epochs": 5}, base=RECIPES["cifar-fast"]).augmentation.early_epochs == 5
+    with pytest.raises(UsageError, match="must be given together, got 5 and 0"):
+        check_overrides({"early_epochs": 5}, base=RECIPES["cifar"])
+
+
+def test_without_a_name_values_are_refused_when_no_recipe_takes_them():
+    assert check_overrides({"early_epochs": 5}, base=None).augmentation.early_epochs == 5
+    assert check_overrides({"epochs": "7"}, base=None).epochs == 7
+    with pytest.raises(UsageError, match="`epochs` must be at least 1, got 0"):
+        check_overrides({"epochs": 0}, base=None)
 
 
 def _splits(name, *, size, kind="images"):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -158,28 +161,27 @@ def command(
     # Everything typed is checked before PyTorch is imported: a wrong flag is answered at once.
     from striate.errors import UsageError
     from striate.train.progress import Progress
-    from striate.train.recipe import Recipe
-    from striate.train.recipes import get_recipe
+    from striate.train.recipes import check_overrides, get_recipe
     from striate.train.settings import named_by_file, read_settings
 
     settings = read_settings(config) if config else {}
     if pretrained and weights not in (None, "imagenet"):
         raise UsageError(f"train: `--pretrained` and `--weights {weights}` exclude each other. Give one of them.")
-    if recipe is not None:
-        get_recipe(recipe)
-        if "recipe" in settings:
-            raise UsageError(
-                f"train: `--recipe` and the recipe in `--config {config}` exclude each other. "
-                f'Write recipe = "{recipe}" into the file, or leave one of them out.'
-            )
-    Recipe().with_overrides(overrides)
+    if recipe is not None and "recipe" in settings:
+        raise UsageError(
+            f"train: `--recipe` and the recipe in `--config {config}` exclude each other. "
+            f'Write recipe = "{recipe}" into the file, or leave one of them out.'
+        )
+    base = settings.get("recipe") if recipe is None else get_recipe(recipe)
+    check_overrides(overrides, base=base)
 
-    from striate.train import train
+    with _collection_paused():  # a tenth of what importing PyTorch takes
+        from striate.train.start import train
 
     run = train(
         data,
         model=model or named_by_file(settings.get("model"), path=config),
-        recipe=recipe or settings.get("recipe"),
+        recipe=base,
         seed=seed if seed is not None else settings.get("seed", 0),
         output=output,
         experiment=experiment,
@@ -201,6 +203,17 @@ def command(
         write_run(run)
     elif not quiet:
         write_text(run.folder)
+
+
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Import without looking for garbage, and never look at what was imported: it stays until the end."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def _assignments(pairs: list[str]) -> dict[str, str]:

@@ -81,4 +81,4 @@ def _parse(stream: BinaryIO | gzip.GzipFile, *, path: Path, ndim: int) -> npt.ND
             f"read_idx: `path` must hold what its header promises, {asked} = {promised:,} bytes, but {path} holds "
             f"{held}. Delete it and download it again."
         )
-    return np.frombuffer(bytes(content), dtype=np.uint8).reshape(shape)
+    return np.frombuffer(content, dtype=np.uint8).reshape(shape)

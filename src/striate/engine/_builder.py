@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,6 +28,20 @@ class Value:
     lanes: Lanes
     shape: tuple[int, ...]
     needs_gradient: bool
+
+
+@dataclass(frozen=True, eq=False)
+class _TileSlot:
+    """Sums of a weight's gradient in tiles, with the row of each tap."""
+
+    parameter: Parameter
+    slot: Slot
+    rows: Callable[[], Sequence[int]]
+    inputs: int
+
+    def encode(self, *, accumulate: bool) -> Encoded:
+        outputs, *rest = self.parameter.tensor.shape
+        return Encoded([outputs, math.prod(rest), self.inputs, accumulate], tables=[self.rows()])
 
 
 @dataclass(eq=False)
@@ -56,6 +71,7 @@ class Builder:
     def __post_init__(self) -> None:
         self._externals: dict[tuple[str, int], External] = {}
         self._slots: dict[int, Slot] = {}
+        self._tile_slots: list[_TileSlot] = []
         self._gradients: dict[Lanes, Lanes] = {}
         self._written: set[int] = set()
         self._inside: dict[int, Shared] = {}
@@ -210,6 +226,19 @@ class Builder:
             self._slots[index] = Slot(f"d {parameter.name}", 4 * parameter.tensor.numel())
         return self._slots[index]
 
+    def tile_slot(self, parameter: Parameter, rows: Callable[[], Sequence[int]], *, inputs: int) -> Slot:
+        """Return where slots sum the gradient of a parameter in tiles of 16 x 16, see `sum_tile_slots`.
+
+        Args:
+            parameter: Weights whose first axis are the outputs.
+            rows: Returns the row of each tap of a filter.
+            inputs: Tiles of rows.
+        """
+        outputs = parameter.tensor.shape[0]
+        slot = Slot(f"d {parameter.name}", 4 * inputs * -(-outputs // 16) * 256)
+        self._tile_slots.append(_TileSlot(parameter, slot, rows, inputs))
+        return slot
+
     def clear(self, slot: Slot) -> None:
         """Let a slot's sums begin at 0."""
         encode = lambda: Encoded([slot.size // 4])  # noqa: E731
@@ -224,6 +253,12 @@ class Builder:
 
     def _finish_slots(self) -> None:
         """Clear the slots before the backward pass, add them up after it."""
+        for tiles in self._tile_slots:
+            self.label = tiles.slot.name
+            self.clear(tiles.slot)
+            target, accumulate = self.gradient_of(tiles.parameter)
+            operands = (tiles.slot, target)
+            self.emit("sum_tile_slots", operands, partial(tiles.encode, accumulate=accumulate), scope=Scope.WHOLE)
         for index, slot in self._slots.items():
             count = slot.size // 4
             self.label = slot.name

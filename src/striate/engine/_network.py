@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from striate.engine._forward import Forward
 from striate.engine._guard import guard_of
-from striate.engine._machine import machine
+from striate.engine._machine import Machine, machine
 from striate.engine._partition import (
     CAPTURED_BATCH,
     OTHER_BATCH,
@@ -39,7 +39,9 @@ class NetworkProgram:
     Where the network must run in PyTorch as a whole, there are no parts, and `refusal` says why.
     """
 
-    def __init__(self, model: nn.Module, inputs: Sequence[Tensor], *, trains: bool, independent: bool) -> None:
+    def __init__(
+        self, model: nn.Module, inputs: Sequence[Tensor], *, trains: bool, precision: str, independent: bool
+    ) -> None:
         self.model, self.trains = model, trains
         self._shapes = [x.shape[1:] for x in inputs]
         self._wanted = [trains and x.requires_grad for x in inputs]
@@ -54,7 +56,8 @@ class NetworkProgram:
             self._capture(inputs)
         self.guard = guard_of(model, self.graph)
         if self.refusal is None and self.graph is not None:
-            self._make_parts(self.graph, [x.requires_grad for x in inputs], independent=independent)
+            wanted = [x.requires_grad for x in inputs]
+            self._make_parts(self.graph, wanted, machine(precision), independent=independent)
 
     def _capture(self, inputs: Sequence[Tensor]) -> None:
         returned: list[Any] = []
@@ -81,16 +84,16 @@ class NetworkProgram:
             return f"it does not run on {OTHER_BATCH} images ({' '.join(str(error).split())[:100]})"
         return None if self.graph is None else difference(self.graph, other)
 
-    def _make_parts(self, graph: Graph, wanted: Sequence[bool], *, independent: bool) -> None:
+    def _make_parts(self, graph: Graph, wanted: Sequence[bool], machine: Machine, *, independent: bool) -> None:
         self.parts, self.reasons = partition(graph, batch=CAPTURED_BATCH)
         needs = _needing_gradients(graph, wanted) if self.trains else set()
         for part in self.parts:
             if part.in_engine and not any(node.index in needs for node in part.nodes):
-                inference = Inference(graph, part, machine(), independent=independent)
+                inference = Inference(graph, part, machine, independent=independent)
                 self.steps.append(ForwardPart(self.model, part, inference))
             elif part.in_engine:
                 inputs = [node.index in needs for node in part.inputs]
-                plan = Plan(graph, part.nodes, part.inputs, part.outputs, machine(), True, inputs, independent)
+                plan = Plan(graph, part.nodes, part.inputs, part.outputs, machine, True, inputs, independent)
                 self.steps.append(EnginePart(self.model, part, plan))
             else:
                 self.steps.append(TorchPart(part))

@@ -28,10 +28,8 @@ __all__ = [
     "is_constant",
     "is_fit",
     "partition",
-    "places_of",
     "reason_against_graph",
     "reason_against_network",
-    "settings_of",
 ]
 
 CAPTURED_BATCH = 3
@@ -150,15 +148,6 @@ def difference(graph: Graph, other: Graph) -> str | None:
     return None
 
 
-def places_of(model: nn.Module, graph: Graph) -> list[tuple[dict[str, Any], str, Tensor]]:
-    """Return where the network keeps each parameter of the graph, and the parameter: another may be put there."""
-    places = []
-    for parameter in graph.parameters:
-        path, _, key = parameter.name.rpartition(".")
-        places.append((model.get_submodule(path)._parameters, key, parameter.tensor))
-    return places
-
-
 def batch_counters(model: nn.Module, nodes: Sequence[Node]) -> Iterator[Tensor]:
     """Yield the counters that batch norms in training keep beside their statistics."""
     for node in nodes:
@@ -168,17 +157,6 @@ def batch_counters(model: nn.Module, nodes: Sequence[Node]) -> Iterator[Tensor]:
             counter = getattr(module, "num_batches_tracked", None)
             if counter is not None:
                 yield counter
-
-
-def settings_of(model: nn.Module) -> list[tuple[dict[str, Any], str, Any]]:
-    """Return the plain attributes of all modules, such as a dropout's probability: a plan holds for these values."""
-    plain = (bool, int, float, str, tuple, type(None))
-    return [
-        (vars(module), name, value)
-        for module in model.modules()
-        for name, value in vars(module).items()
-        if not name.startswith("_") and isinstance(value, plain)
-    ]
 
 
 def reason_against_network(model: nn.Module) -> str | None:

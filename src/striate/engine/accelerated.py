@@ -9,7 +9,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 from torch.nn.modules import module as module_hooks
-from torch.overrides import _get_current_function_mode_stack
 
 from striate.engine._forward import Forward
 from striate.engine._machine import machine
@@ -18,7 +17,7 @@ from striate.engine._partition import HOOKS, is_fit
 from striate.engine.plan import Plan
 from striate.engine.single import SinglePlan
 from striate.errors import UsageError
-from striate.graph._recorder import Recorder
+from striate.graph import is_capturing
 
 __all__ = ["Accelerated", "accelerate"]
 
@@ -39,7 +38,9 @@ _ONE_CAPTURE = threading.RLock()
 """Captures follow all modules of the process: one at a time."""
 
 
-def accelerate(model: nn.Module, example: Tensor | None = None, *, independent: bool = False) -> Accelerated:
+def accelerate(
+    model: nn.Module, example: Tensor | None = None, *, precision: str = "float32", independent: bool = False
+) -> Accelerated:
     """Return a module that computes what a network computes, in the engine.
 
     The parameters and buffers are the network's own; gradients arrive in ``.grad``, running statistics in the buffers,
@@ -50,12 +51,14 @@ def accelerate(model: nn.Module, example: Tensor | None = None, *, independent: 
     Args:
         model: Any network.
         example: A batch (N, C, H, W), to make the plan now; None makes it at the first call.
+        precision: "float32"; or "bf16", where `striate.engine.has_bf16()`: what layers multiply is rounded to bfloat16
+            and summed in float32, everything else, the parameters and gradients among it, remains float32.
         independent: Let no bit depend on the number of threads. Otherwise the same number of threads gives the same
             bits.
 
     Raises:
         MissingExtraError: the engine's native part is not installed.
-        UsageError: `model` is no module, or `example` no tensor with a batch.
+        UsageError: `model` is no module, `example` no tensor with a batch, or this processor lacks the precision.
 
     Example:
         >>> net = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
@@ -70,9 +73,9 @@ def accelerate(model: nn.Module, example: Tensor | None = None, *, independent: 
             f"accelerate: `example` must be a tensor with a batch of images, got {_what(example)}. "
             "Give what the network is called with."
         )
-    machine()  # says now what is missing
+    machine(precision)  # says now what is missing
     network = model.model if isinstance(model, Accelerated) else model
-    fast = Accelerated(network, independent=independent)
+    fast = Accelerated(network, precision=precision, independent=independent)
     if example is not None:
         fast.plans(example)
     return fast
@@ -85,12 +88,12 @@ def _what(value: Any) -> str:
 class Accelerated(nn.Module):
     """A network in the engine, see `accelerate`."""
 
-    def __init__(self, model: nn.Module, *, independent: bool = False) -> None:
+    def __init__(self, model: nn.Module, *, precision: str = "float32", independent: bool = False) -> None:
         super().__init__()
         # The tables of the network itself: what is registered, moved or replaced there is so here.
         self.__dict__.update({name: model.__dict__[name] for name in SHARED_TABLES})
         self.__dict__["_model"] = model
-        self.__dict__["_independent"] = independent
+        self.__dict__["_options"] = {"precision": precision, "independent": independent}
         self.__dict__["_programs"] = {}
         self.__dict__["_ready"] = {}
         own = [self.__dict__[name] for name in HOOKS]
@@ -131,7 +134,7 @@ class Accelerated(nn.Module):
         """Compute what the network computes; with anything but tensors by position, in PyTorch."""
         if options:
             return self.model(*inputs, **options)
-        if torch._C._len_torch_function_stack() and _is_captured():
+        if is_capturing():
             return self.model(*inputs)
         if not inputs or not is_fit(inputs):
             return self.model(*inputs)
@@ -167,11 +170,11 @@ class Accelerated(nn.Module):
 
     def __reduce__(self) -> Any:
         """Copy and pickle the network; plans are made anew."""
-        return Accelerated._remade, (self.model, self.__dict__["_independent"])
+        return Accelerated._remade, (self.model, self.__dict__["_options"])
 
     @staticmethod
-    def _remade(model: nn.Module, independent: bool) -> Accelerated:
-        return Accelerated(model, independent=independent)
+    def _remade(model: nn.Module, options: dict[str, Any]) -> Accelerated:
+        return Accelerated(model, **options)
 
     def plans(self, *example: Tensor) -> list[Plan | SinglePlan]:
         """Return the plans for inputs like these, made now if they are not there yet."""
@@ -206,7 +209,7 @@ class Accelerated(nn.Module):
         if len(programs) >= MOST_PROGRAMS:
             programs.pop(next(iter(programs)))
             self.__dict__["_ready"].clear()
-        made = programs[key] = NetworkProgram(model, inputs, trains=trains, independent=self.__dict__["_independent"])
+        made = programs[key] = NetworkProgram(model, inputs, trains=trains, **self.__dict__["_options"])
         return made
 
 
@@ -217,8 +220,3 @@ class _Ready:
         self.program = program
         self.native = forward.ready(batch, program.guard)
         self.run: Callable[[Tensor], Tensor | None] = self.native.run
-
-
-def _is_captured() -> bool:
-    """Whether a graph is being captured, which wants to see PyTorch's calls."""
-    return any(isinstance(mode, Recorder) for mode in _get_current_function_mode_stack())

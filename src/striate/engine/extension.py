@@ -20,7 +20,7 @@ from striate.errors import MissingExtraError, UsageError, nearest
 
 __all__ = ["ISAS", "extension", "is_available", "isa"]
 
-ISAS = ("generic", "neon", "avx2", "avx512", "avx512bf16")
+ISAS = ("generic", "neon", "avx2", "avx512", "avx512bf16", "amx")
 """Every instruction set that there are kernels for; of those that one processor has, the best comes last."""
 _NAME = "striate.engine._native"
 _REINSTALL = "run `pip install --force-reinstall --no-deps .` in striate's folder (with -v it says what goes wrong)."

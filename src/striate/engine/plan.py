@@ -122,7 +122,9 @@ class Plan:
     def _most_chunk_blocks(self) -> int:
         """Blocks of a chunk: dense layers read their weights once for all of them."""
         has_dense = any(
-            i.name == "taps" and i.scope is Scope.CHUNK for stage in self.stages for i in stage.instructions
+            i.name in ("taps", "tile_sums") and i.scope is Scope.CHUNK
+            for stage in self.stages
+            for i in stage.instructions
         )
         return 4 if has_dense else 2
 

@@ -10,26 +10,29 @@ import torch
 from torch import Tensor, nn
 
 from striate.engine import _program
+from striate.engine._guard import guard_of
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._machine import machine
 from striate.engine._optimizers import AdamUpdates, SGDUpdates, updates_of
 from striate.engine._partition import (
     CAPTURED_BATCH,
+    Part,
     batch_counters,
     example_of,
     has_single_values,
     is_fit,
     partition,
-    places_of,
     reason_against_graph,
     reason_against_network,
-    settings_of,
 )
 from striate.engine.plan import Plan
 from striate.errors import UsageError
-from striate.graph import capture
+from striate.graph import Graph, capture
 
 __all__ = ["TrainingStep"]
+
+MOST_PLANS = 4
+"""Of one size of images, for modes and sets of trained parameters that take turns."""
 
 
 class StepPlan(Plan):
@@ -126,6 +129,7 @@ class TrainingStep:
         model: A network that the engine knows as a whole, with one output: logits (N, num_classes).
         optimizer: `torch.optim.SGD`, `Adam` or `AdamW` over its parameters.
         smoothing: Label smoothing: this share of each target is spread evenly over all classes.
+        precision: "float32" or "bf16", see `striate.accelerate`; the weights that are updated remain float32.
         independent: Let no bit depend on the number of threads.
 
     Raises:
@@ -146,6 +150,7 @@ class TrainingStep:
         *,
         optimizer: torch.optim.Optimizer,
         smoothing: float = 0.0,
+        precision: str = "float32",
         independent: bool = False,
     ) -> None:
         if not isinstance(model, nn.Module):
@@ -155,10 +160,9 @@ class TrainingStep:
         if not 0 <= smoothing < 1:
             raise UsageError(f"TrainingStep: `smoothing` must be from 0 up to, not including, 1, got {smoothing}.")
         self.model, self.optimizer, self.smoothing = model, optimizer, float(smoothing)
-        self._independent = independent
-        machine()  # says now what is missing
+        self._machine, self._independent = machine(precision), independent  # says now what is missing
         updates_of(optimizer)
-        self._plans: dict[Any, _Ready] = {}
+        self._plans: dict[torch.Size, list[_Ready]] = {}
 
     def __call__(self, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Take one step.
@@ -197,38 +201,55 @@ class TrainingStep:
                 f"{str(inputs.dtype).removeprefix('torch.')} of shape {tuple(inputs.shape)} on {inputs.device}. "
                 "Convert it with .float().cpu()."
             )
-        model = self.model
-        key = (tuple(inputs.shape[1:]), *(module.training for module in model.modules()))
-        learn = [p.requires_grad for p in model.parameters()]
-        momenta = [bool(group.get("momentum")) for group in self.optimizer.param_groups]
-        ready = self._plans.get(key)
-        if ready is None or not ready.is_current(learn, momenta):
-            plan = _make_plan(model, inputs, self.optimizer, smoothing=self.smoothing, independent=self._independent)
-            ready = self._plans[key] = _Ready(model, plan, learn, momenta)
+        known = self._plans.setdefault(inputs.shape[1:], [])
+        ready = next((one for one in known if one.is_current()), None)
+        if ready is None:
+            ready = _Ready(self.model, self._make_plan(inputs))
+            known.insert(0, ready)
+            del known[MOST_PLANS:]
         return ready
+
+    def _make_plan(self, inputs: Tensor) -> StepPlan:
+        graph, part = _whole_part(self.model, inputs)
+        return StepPlan(
+            graph,
+            part.nodes,
+            part.inputs,
+            graph.outputs,
+            self._machine,
+            True,
+            [False] * len(part.inputs),
+            self._independent,
+            optimizer=updates_of(self.optimizer),
+            smoothing=self.smoothing,
+        )
 
 
 class _Ready:
     """A plan, and what it was made for."""
 
-    def __init__(self, model: nn.Module, plan: StepPlan, learn: list[bool], momenta: list[bool]) -> None:
-        self.plan, self._made_for = plan, (learn, momenta)
+    def __init__(self, model: nn.Module, plan: StepPlan) -> None:
+        self.plan = plan
         self.counters = [*batch_counters(model, plan.nodes)]
         self.needs_two = has_single_values(plan.nodes)
-        self._places, self._settings = places_of(model, plan.graph), settings_of(model)
+        self._guard, self._parameters = guard_of(model, plan.graph), [*model.parameters()]
+        self._made_for = self._choices()
 
-    def is_current(self, learn: list[bool], momenta: list[bool]) -> bool:
-        """Whether the network still has the parameters that the plan reads, and trains the same of them."""
-        return (
-            self._made_for == (learn, momenta)
-            and all(table.get(key) is tensor for table, key, tensor in self._places)
-            and all(table.get(key) == value for table, key, value in self._settings)
-        )
+    def is_current(self) -> bool:
+        """Whether the network is what it was, in the same mode, and the same of its parameters are trained."""
+        return self._guard.holds() and self._choices() == self._made_for
+
+    def _choices(self) -> list[bool]:
+        momenta = [bool(group.get("momentum")) for group in self.plan.optimizer.optimizer.param_groups]
+        return [*(p.requires_grad for p in self._parameters), *momenta]
 
 
-def _make_plan(
-    model: nn.Module, inputs: Tensor, optimizer: torch.optim.Optimizer, *, smoothing: float, independent: bool
-) -> StepPlan:
+def _whole_part(model: nn.Module, inputs: Tensor) -> tuple[Graph, Part]:
+    """Return the graph of a network, and the one part that it is in the engine.
+
+    Raises:
+        UsageError: it is not.
+    """
     refusal = reason_against_network(model)
     if refusal is None:
         with torch.enable_grad():
@@ -254,19 +275,7 @@ def _make_plan(
             f"TrainingStep: `model` must return logits (N, num_classes), got outputs of shape {shapes}. "
             "Use striate.accelerate(model) and your own loss."
         )
-    part = parts[0]
-    return StepPlan(
-        graph,
-        part.nodes,
-        part.inputs,
-        (output,),
-        machine(),
-        True,
-        [False] * len(part.inputs),
-        independent,
-        optimizer=updates_of(optimizer),
-        smoothing=smoothing,
-    )
+    return graph, parts[0]
 
 
 def _check_targets(targets: Tensor, inputs: Tensor, *, classes: int) -> None:

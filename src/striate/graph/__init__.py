@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from striate.graph.capture import capture
+from striate.graph.capture import capture, is_capturing
 from striate.graph.check_shapes import check_shapes
 from striate.graph.graph import Graph, Node, Parameter
 from striate.graph.opaque import Constant, Input, Opaque
@@ -20,5 +20,6 @@ __all__ = [
     "Replay",
     "capture",
     "check_shapes",
+    "is_capturing",
     "rerun",
 ]

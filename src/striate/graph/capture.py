@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode_stack
 
 from striate.errors import UsageError
 from striate.graph._calls import tensors_in
@@ -18,7 +19,7 @@ from striate.graph._recorder import Recorder
 from striate.graph._untouched import untouched
 from striate.graph.graph import Graph
 
-__all__ = ["capture"]
+__all__ = ["capture", "is_capturing"]
 
 
 def capture(
@@ -57,6 +58,24 @@ def capture(
     with untouched(run.model) as guard:
         run.start(Origins(guard, keep_values=keep_values, keep_edges=loss is not None))
         return run.graph()
+
+
+def is_capturing() -> bool:
+    """Say whether this thread is running a network to capture its graph, and so wants to see PyTorch's own calls.
+
+    A network that computes by other means than PyTorch's functions then leaves them aside.
+
+    Example:
+        >>> from torch import nn
+        >>> class Absolute(nn.Module):
+        ...     def forward(self, x):
+        ...         return x.abs() if is_capturing() else torch.from_numpy(abs(x.numpy()))
+        >>> [node.call for node in capture(Absolute(), torch.ones(3)).nodes]
+        ['input', 'abs']
+        >>> is_capturing()
+        False
+    """
+    return any(isinstance(mode, Recorder) for mode in _get_current_function_mode_stack())
 
 
 class Run:

@@ -21,7 +21,7 @@ from striate.ops.working import Grid, Line, Sum, Term
 if TYPE_CHECKING:
     from striate.ops.convolution import Convolution
 
-__all__ = ["FINE", "OUT", "TAP", "Part", "Parts", "Sums"]
+__all__ = ["FINE", "OUT", "TAP", "Part", "Parts", "Sums", "grad_bias"]
 
 OUT = {1: "i", 2: "i,j", 3: "h,i,j"}
 TAP = {1: "a", 2: "a,b", 3: "a,b,e"}
@@ -216,3 +216,9 @@ def _grids(label: str, array: Array, window: tuple[slice, ...] | None = None) ->
         return [Grid(label, array, marked)]
     depths = range(len(array)) if window is None else range(*window[0].indices(len(array)))
     return [grid for depth in depths for grid in _grids(f"{label}, depth {depth}", array[depth], window and window[1:])]
+
+
+def grad_bias(grad_output: Array) -> Array:
+    """Sum over the samples and all positions: each of them added the bias once."""
+    gradient: Array = grad_output.sum(axis=(0, *range(2, grad_output.ndim)))
+    return gradient

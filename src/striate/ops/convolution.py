@@ -30,7 +30,7 @@ import numpy.typing as npt
 from striate.ops import _convolution_working as work
 from striate.ops._arguments import check_grad_output
 from striate.ops._convolution_checks import check_bias, check_channels, check_weight_axes
-from striate.ops._convolution_sums import OUT, TAP
+from striate.ops._convolution_sums import OUT, TAP, grad_bias
 from striate.ops._forms import Pads, check_axes, floats, pad_pairs, per_axis
 from striate.ops._windows import extents, output_lengths, pad, positions_read, taps
 from striate.ops.op import Array, Gradients, Op, Shape
@@ -238,14 +238,8 @@ def _backward(dims: int, grad_output: Any, x: Any, weight: Any, **options: Any) 
     return (
         op.grad_input(grad_output, weight, x.shape[2:]),
         op.grad_weight(grad_output, x, weight.shape[2:]),
-        _grad_bias(grad_output),
+        grad_bias(grad_output),
     )
-
-
-def _grad_bias(grad_output: Array) -> Array:
-    """Sum over the samples and all positions: each of them added the bias once."""
-    gradient: Array = grad_output.sum(axis=(0, *range(2, grad_output.ndim)))
-    return gradient
 
 
 @dataclass(frozen=True)
@@ -307,7 +301,7 @@ class Convolution(Op):
         (x,), weight = inputs, parameters["weight"]
         gradients = {"weight": self.grad_weight(grad_output, x, weight.shape[2:])}
         if "bias" in parameters:
-            gradients["bias"] = _grad_bias(grad_output)
+            gradients["bias"] = grad_bias(grad_output)
         return Gradients((self.grad_input(grad_output, weight, x.shape[2:]),), gradients)
 
     def grad_input(self, grad_output: Array, weight: Array, sizes: Sequence[int]) -> Array:

@@ -13,7 +13,7 @@ from striate.train.recipe import Recipe
 if TYPE_CHECKING:
     from striate.engine import TrainingStep
 
-__all__ = ["ENGINES", "accelerated", "fused_step", "is_usable"]
+__all__ = ["ENGINES", "accelerated", "fused_step", "has_bf16", "is_usable"]
 
 ENGINES = ("auto", "striate", "torch")
 """What a user may ask for."""
@@ -30,31 +30,37 @@ def is_usable(asked: str, *, device: str, bf16: bool | None) -> bool:
         raise UsageError(f"train: `engine` must be one of {', '.join(ENGINES)}, got {asked!r}.")
     if asked == "torch":
         return False
-    conflict = "bfloat16 (--amp)" if bf16 else "" if torch.device(device).type == "cpu" else f"device {device}"
-    if asked == "striate" and conflict:
-        raise UsageError(f"train: `engine` striate computes in float32 on the CPU, got {conflict}. Use --engine auto.")
-    if conflict:
+    if torch.device(device).type != "cpu":
+        if asked == "striate":
+            raise UsageError(f"train: `engine` striate computes on the CPU, got device {device}. Use --engine auto.")
         return False
-    from striate.engine.extension import extension
+    from striate.engine._machine import machine
 
     try:
-        extension()
-    except MissingExtraError:
+        machine("bf16" if bf16 else "float32")
+    except (MissingExtraError, UsageError):
         if asked == "striate":
             raise
         return False
     return True
 
 
-def accelerated(network: nn.Module) -> nn.Module:
-    """Return a network whose forward and backward passes run in the engine."""
+def has_bf16() -> bool:
+    """Whether the engine, which is usable, multiplies bfloat16 too."""
+    from striate.engine import has_bf16
+
+    return has_bf16()
+
+
+def accelerated(network: nn.Module, *, bf16: bool = False) -> nn.Module:
+    """Return a network whose forward and backward passes run in the engine, in float32 or bfloat16."""
     from striate.engine import accelerate
 
-    return accelerate(network)
+    return accelerate(network, precision="bf16" if bf16 else "float32")
 
 
 def fused_step(
-    network: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, inputs: Tensor
+    network: nn.Module, optimizer: torch.optim.Optimizer, *, recipe: Recipe, inputs: Tensor, bf16: bool = False
 ) -> TrainingStep | None:
     """Return the engine's whole step; None where the recipe or the network asks for something between its parts.
 
@@ -63,6 +69,7 @@ def fused_step(
         optimizer: Of the recipe.
         recipe: Its loss and its changes of the gradients must be those that the engine knows.
         inputs: A batch, to see whether the engine runs all of the network.
+        bf16: Whether layers multiply bfloat16.
     """
     extras: tuple[Any, ...] = (recipe.l1, recipe.grad_noise, recipe.clip_grad, recipe.class_weights)
     if any(extras) or recipe.augmentation.mixup:
@@ -70,7 +77,8 @@ def fused_step(
     from striate.engine import TrainingStep
 
     try:
-        step = TrainingStep(network, optimizer=optimizer, smoothing=recipe.smoothing)
+        precision = "bf16" if bf16 else "float32"
+        step = TrainingStep(network, optimizer=optimizer, smoothing=recipe.smoothing, precision=precision)
         step.plan(inputs)
     except UsageError:
         return None

@@ -25,6 +25,7 @@ def predict_logits(
     tta: str | None = None,
     batch_size: int = EVALUATION_BATCH_SIZE,
     processes: Processes | None = None,
+    computing: nn.Module | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Return the logits (N, num_classes), float32, and targets (N,) of every sample of a data set, in its order.
 
@@ -32,11 +33,14 @@ def predict_logits(
         network: Any module that returns logits; evaluated in eval mode and given back in the mode it had.
         dataset: What to evaluate.
         preprocessing: The run's; the same code prepares images for `striate predict`.
-        configuration: Device, layout and number format.
+        configuration: Device, engine, layout and number format.
         tta: Test-time augmentation, see `Recipe.tta`.
         batch_size: Images at a time; does not change the result.
         processes: Several processes take contiguous shares; all get the whole result.
+        computing: What `Configuration.computing` returned for the network, to keep the plans that the engine has made
+            from one evaluation to the next; None: made here.
     """
+    computing = configuration.computing(network) if computing is None else computing
     processes = processes or Processes()
     batches = Batches(
         dataset,
@@ -56,7 +60,7 @@ def predict_logits(
     try:
         for batch in batches:
             with configuration.autocast():
-                rows.append(logits_of(network, batch.inputs, tta=tta))
+                rows.append(logits_of(computing, batch.inputs, tta=tta))
             positions.append(torch.as_tensor(np.asarray(batch.indices), device=batch.targets.device))
             targets.append(batch.targets)
     finally:

@@ -39,6 +39,7 @@ def finish(training: Training, *, journal: Journal, show: Progress) -> None:
         configuration=config.machine,
         tta=config.recipe.tta,
         processes=processes,
+        computing=training.evaluating if network is training.evaluated_network else None,
     )
     if not processes.is_main:
         return

@@ -214,6 +214,7 @@ def _finish_epoch(training: Training) -> dict[str, Any]:
             preprocessing=config.preprocessing,
             configuration=config.machine,
             processes=training.processes,
+            computing=training.evaluating,
         )
         row["val_loss"] = float(nn.functional.cross_entropy(logits, targets))
         if not math.isfinite(row["val_loss"]):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import ctypes
+import math
 import os
 import platform
 import statistics
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 
 from striate.data.batches import Batch
 from striate.errors import ModelError, ResourceError, StriateError, UsageError
-from striate.train.engine import accelerated, fused_step, is_usable
+from striate.train.engine import accelerated, fused_step, has_bf16, is_usable
 from striate.train.loss import training_loss
 from striate.train.optimizer import build_optimizer
 from striate.train.recipe import Recipe
@@ -37,9 +38,13 @@ __all__ = [
 
 DEVICES = ("cpu", "cuda", "mps")
 
-# How long the values of one property are timed in turn, and at least how often each.
+# How long the values of one property are timed in turn, at most and as a share of the training that the choice is for,
+# and at least how often each.
 SECONDS_PER_CHOICE = 0.5
+SHARE_PER_CHOICE = 0.01
 FEWEST_STEPS = 3
+# A training that the engine does in this time is not worth timing PyTorch for: that takes three seconds or more.
+SHORT_TRAINING_SECONDS = 10.0
 # A slow network is timed on fewer images: this long a step at most, but not fewer images than these.
 LONGEST_STEP_SECONDS = 0.15
 SMALLEST_BATCH = 8
@@ -70,7 +75,13 @@ class Configuration:
 
     def autocast(self) -> Any:
         """Return the context in which forward passes run."""
-        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16) if self.bf16 else nullcontext()
+        if not self.bf16 or self.engine == "striate":  # which rounds by itself
+            return nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    def computing(self, network: nn.Module) -> nn.Module:
+        """Return what computes a network's outputs: itself, or striate's engine on its weights."""
+        return accelerated(network, bf16=self.bf16) if self.engine == "striate" else network
 
     def describe(self) -> str:
         """Return the configuration in a few words, for the terminal."""
@@ -194,10 +205,12 @@ def choose_configuration(
     start: Configuration,
     choices: Mapping[str, bool | None],
     engine: str = "auto",
+    num_samples: int | None = None,
 ) -> tuple[Configuration, dict[str, float]]:
     """Time a few training steps in each sensible configuration and return the fastest with all figures.
 
-    The model is copied; its weights, statistics and gradients stay as they are.
+    The model is copied; its weights, statistics and gradients stay as they are. A short training is timed for a short
+    time, and one that the engine does in `SHORT_TRAINING_SECONDS` goes to the engine without timing PyTorch.
 
     Args:
         model: The network, on the device of `start`.
@@ -206,14 +219,22 @@ def choose_configuration(
         start: Device and threads.
         choices: ``bf16``, ``channels_last`` and ``compile``: True or False as the user asked, None to measure.
         engine: ``auto`` times striate's engine too, ``striate`` takes it, ``torch`` leaves it out.
+        num_samples: Of the training split, to know how long the training is; None: long.
 
     Returns:
         The configuration, and images per second of each one tried, by its description.
     """
     tries_engine = is_usable(engine, device=start.device, bf16=choices.get("bf16"))
-    own = replace(start, engine="striate")
+    own = replace(start, engine="striate", bf16=bool(choices.get("bf16")))
     if engine == "striate":
         return own, {}
+    num_images = math.inf if num_samples is None else recipe.epochs * num_samples
+    # What is asked for by these names is PyTorch's.
+    tries_engine = tries_engine and not (choices.get("channels_last") or choices.get("compile"))
+    if tries_engine and num_samples is not None:
+        speed = _engine_speed(model, batch, recipe=recipe, own=own)
+        if num_images <= speed * SHORT_TRAINING_SECONDS:
+            return own, {own.describe(): round(speed, 1)}
     asked: dict[str, Any] = {name: choices[name] for name in ("bf16", "channels_last") if choices.get(name) is not None}
     whole, batch = batch, _short_enough(model, batch, recipe=recipe, configuration=replace(start, **asked))
     best, speeds = start, dict[Configuration, float]()
@@ -221,10 +242,11 @@ def choose_configuration(
         plain, *others = [replace(best, **{name: value}) for value in values]
         best = plain
         if others:
-            speeds |= _speeds(model, batch, recipe=recipe, candidates=[plain, *others])
+            speeds |= _speeds(model, batch, recipe=recipe, candidates=[plain, *others], num_images=num_images)
             clear_winners = [other for other in others if speeds[other] > CLEAR_WIN * speeds[plain]]
             best = max(clear_winners, key=speeds.__getitem__, default=plain)
-    if tries_engine and (found := _with_engine(model, batch, recipe=recipe, best=best, own=own)):
+    timing: dict[str, Any] = {"num_images": num_images, "may_round": choices.get("bf16") is None}
+    if tries_engine and (found := _with_engine(model, batch, recipe=recipe, best=best, own=own, **timing)):
         speeds |= found
         best = max(found, key=found.__getitem__)
     # Small steps spend more of their time on the optimizer: their images a second are not those of the training.
@@ -232,14 +254,42 @@ def choose_configuration(
     return best, {f"{configuration.describe()}{cut}": round(speed, 1) for configuration, speed in speeds.items()}
 
 
+def _engine_speed(model: nn.Module, batch: Batch, *, recipe: Recipe, own: Configuration) -> float:
+    """Return about how many images a second the engine takes; 0 where it cannot run the network, or is slow."""
+    size, whole = min(SMALLEST_BATCH, len(batch.targets)), len(batch.targets)
+    try:
+        step = _Step(model, batch, recipe=recipe, configuration=own)
+        step.run(size)  # warms up
+        deadline = time.perf_counter() + SECONDS_PER_CHOICE
+        # On a busy machine two threads that wait for each other take far longer now and then: the fastest step counts.
+        while step.run(size) * whole > LONGEST_STEP_SECONDS * size:
+            if time.perf_counter() > deadline:
+                return 0.0
+        return whole / min(step.run() for _ in range(3 * FEWEST_STEPS))
+    except StriateError:
+        return 0.0
+
+
 def _with_engine(
-    model: nn.Module, batch: Batch, *, recipe: Recipe, best: Configuration, own: Configuration
+    model: nn.Module,
+    batch: Batch,
+    *,
+    recipe: Recipe,
+    best: Configuration,
+    own: Configuration,
+    num_images: float,
+    may_round: bool,
 ) -> dict[Configuration, float]:
     """Time the engine against PyTorch's best; nothing where the engine cannot run the network."""
+    rounded = replace(own, bf16=True)
+    candidates = [best, own, rounded] if may_round and has_bf16() and rounded != own else [best, own]
     try:
-        return _speeds(model, batch, recipe=recipe, candidates=[best, own])
+        speeds = _speeds(model, batch, recipe=recipe, candidates=candidates, num_images=num_images)
     except StriateError:
         return {}
+    if rounded in speeds and rounded != own and speeds[rounded] <= CLEAR_WIN * speeds[own]:
+        del speeds[rounded]
+    return speeds
 
 
 def _open_choices(
@@ -276,19 +326,20 @@ def _short_enough(model: nn.Module, batch: Batch, *, recipe: Recipe, configurati
     return _first(batch, size)
 
 
-def _first(batch: Batch, size: int) -> Batch:
+def _first(batch: Batch, size: int | None) -> Batch:
     return replace(batch, inputs=batch.inputs[:size], targets=batch.targets[:size])
 
 
 def _speeds(
-    model: nn.Module, batch: Batch, *, recipe: Recipe, candidates: list[Configuration]
+    model: nn.Module, batch: Batch, *, recipe: Recipe, candidates: list[Configuration], num_images: float
 ) -> dict[Configuration, float]:
     """Return images per second of each candidate, their steps taken in turn so that noise hits all alike."""
     steps = {candidate: _Step(model, batch, recipe=recipe, configuration=candidate) for candidate in candidates}
     for step in steps.values():
         step.run()  # warms up: memory, threads, compilation
     seconds: dict[Configuration, list[float]] = {candidate: [] for candidate in candidates}
-    deadline = time.perf_counter() + SECONDS_PER_CHOICE
+    training_seconds = steps[candidates[0]].run() * num_images / len(batch.targets)
+    deadline = time.perf_counter() + min(SECONDS_PER_CHOICE, SHARE_PER_CHOICE * training_seconds)
     while len(seconds[candidates[0]]) < FEWEST_STEPS or time.perf_counter() < deadline:
         for candidate, step in steps.items():
             seconds[candidate].append(step.run())
@@ -308,23 +359,25 @@ class _Step:
         self._optimizer = build_optimizer(network, recipe=recipe, fused=configuration.fused_optimizer)
         self._fused = None
         if configuration.engine == "striate":
-            self._fused = fused_step(network, self._optimizer, recipe=recipe, inputs=self._inputs)
-            network = accelerated(network)
+            options: dict[str, Any] = {"recipe": recipe, "inputs": self._inputs, "bf16": configuration.bf16}
+            self._fused = fused_step(network, self._optimizer, **options)
+            network = accelerated(network, bf16=configuration.bf16)
         self._network = torch.compile(network) if configuration.compile else network
 
-    def run(self) -> float:
-        """Take the step and return its seconds."""
+    def run(self, size: int | None = None) -> float:
+        """Take the step, with the first `size` images or all, and return its seconds."""
+        inputs, batch = self._inputs[:size], _first(self._batch, size)
         with thread_count(self._configuration.threads):
             begin = time.perf_counter()
             if self._fused is not None:
-                self._fused(self._inputs, self._batch.targets)
+                self._fused(inputs, batch.targets)
                 return time.perf_counter() - begin
             with self._configuration.autocast():
-                outputs = self._network(self._inputs)
-            training_loss(outputs, self._batch).backward()
+                outputs = self._network(inputs)
+            training_loss(outputs, batch).backward()
             self._optimizer.step()
             self._optimizer.zero_grad(set_to_none=True)
-            _synchronize(self._inputs)
+            _synchronize(inputs)
             return time.perf_counter() - begin
 
 

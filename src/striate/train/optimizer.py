@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ from torch import Tensor, nn
 from striate.train.muon import Muon
 from striate.train.recipe import Recipe
 
-__all__ = ["add_gradient_terms", "build_optimizer", "set_learning_rate"]
+__all__ = ["add_gradient_terms", "build_optimizer", "set_learning_rate", "without_compiler"]
 
 
 def build_optimizer(model: nn.Module, *, recipe: Recipe, fused: bool = False) -> torch.optim.Optimizer:
@@ -29,6 +31,31 @@ def build_optimizer(model: nn.Module, *, recipe: Recipe, fused: bool = False) ->
     Source: decoupled decay: Loshchilov and Hutter 2019, arXiv:1711.05101.
     """
     groups = _parameter_groups(model, recipe=recipe)
+    with without_compiler():
+        return _construct(groups, recipe=recipe, fused=fused)
+
+
+@contextmanager
+def without_compiler() -> Iterator[None]:
+    """Keep PyTorch from importing its compiler for an optimizer's construction and ``state_dict``.
+
+    Their methods are wrapped to be left alone when a network is compiled, and each wrapper imports the compiler: a
+    second, of a training that may take three. Where the compiler is not imported, nothing is being compiled, and the
+    methods may run as they are; the mark by which a wrapper knows what to call is taken off again at the end.
+    """
+    mark = "__dynamo_disable"  # of torch/_compile.py; a version of PyTorch without it costs the second, no more
+    wrapped = [method.__wrapped__ for method in vars(torch.optim.Optimizer).values() if hasattr(method, "__wrapped__")]
+    unmarked = [] if "torch._dynamo" in sys.modules else [method for method in wrapped if not hasattr(method, mark)]
+    for method in unmarked:
+        setattr(method, mark, method)
+    try:
+        yield
+    finally:
+        for method in unmarked:
+            delattr(method, mark)
+
+
+def _construct(groups: list[dict[str, Any]], *, recipe: Recipe, fused: bool) -> torch.optim.Optimizer:
     match recipe.opt:
         case "sgd":
             nesterov = recipe.nesterov and recipe.momentum > 0

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from striate.data.augment import Augmentation
 from striate.errors import UsageError, nearest
@@ -13,7 +14,7 @@ from striate.train.recipe import Recipe
 if TYPE_CHECKING:
     from striate.data import Splits
 
-__all__ = ["RECIPES", "choose_recipe", "get_recipe"]
+__all__ = ["RECIPES", "check_overrides", "choose_recipe", "get_recipe"]
 
 _RECIPES: tuple[Recipe, ...] = (
     Recipe(
@@ -35,11 +36,18 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="lenet5-mnist",
-        epochs=40,
+        epochs=30,
         lr=0.1,
-        weight_decay=1e-4,
-        init="he",
+        smoothing=0.05,
         augmentation=Augmentation(rotation_degrees=11.5, scale=0.12, shear=0.2, translate=2),
+    ),
+    Recipe(
+        name="mnist-fast",
+        epochs=3,
+        batch_size=64,
+        lr=0.05,
+        smoothing=0.05,
+        augmentation=Augmentation(crop_padding=1),
     ),
     Recipe(
         name="mlp-cifar",
@@ -160,6 +168,30 @@ def get_recipe(name: str) -> Recipe:
             f"train: `recipe` {name!r} is not known.{nearest(name, RECIPES)} There are {', '.join(sorted(RECIPES))}."
         )
     return RECIPES[name]
+
+
+def check_overrides(overrides: Mapping[str, Any], *, base: Recipe | None) -> Recipe:
+    """Return a recipe with single values replaced, before data and network are known.
+
+    Args:
+        overrides: As for `Recipe.with_overrides`.
+        base: The recipe that was asked for. None, where the model and the data will choose one: some values stand
+            only beside others (`early_epochs`), so they are refused here when none of the recipes takes them.
+
+    Raises:
+        UsageError: an unknown key, or a value that does not fit.
+    """
+    if base is not None:
+        return base.with_overrides(overrides)
+    try:
+        return Recipe().with_overrides(overrides)
+    except UsageError as refusal:
+        for recipe in RECIPES.values():
+            try:
+                return recipe.with_overrides(overrides)
+            except UsageError:
+                continue
+        raise refusal from None
 
 
 def choose_recipe(model_name: str, splits: Splits, *, has_normalization: bool = True) -> Recipe:

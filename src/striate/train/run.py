@@ -16,6 +16,7 @@ from striate.data import Preprocessing, Splits
 from striate.errors import ModelError, UsageError
 from striate.files import read_json, read_tensors, write_json
 from striate.train import metrics
+from striate.train.engine import is_usable
 from striate.train.machine import Configuration, is_present
 from striate.train.metrics import Evaluation
 from striate.train.network import ModelSpec, build_network
@@ -209,9 +210,16 @@ class Run:
 
     @property
     def machine(self) -> Configuration:
-        """How the network is run here: as in training, or in float32 on the processor where that device is missing."""
+        """How the network is run here: as in training, but in float32 on the processor where that device is missing.
+
+        Where the engine cannot compute as it did, PyTorch takes its place: its outputs are the same to rounding.
+        """
         trained_with = self.config.machine
-        return trained_with if is_present(trained_with.device) else replace(trained_with, device="cpu", bf16=False)
+        if not is_present(trained_with.device):
+            return replace(trained_with, device="cpu", bf16=False)
+        if trained_with.engine == "striate" and not is_usable("auto", device="cpu", bf16=trained_with.bf16):
+            return replace(trained_with, engine="torch", bf16=False)
+        return trained_with
 
     def load_data(self, data: Any = None) -> Splits:
         """Load the run's own data, or other data prepared as the run's was."""

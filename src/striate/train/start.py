@@ -34,7 +34,7 @@ from striate.train.machine import (
 from striate.train.network import build_network
 from striate.train.progress import Progress
 from striate.train.recipe import Recipe
-from striate.train.recipes import get_recipe
+from striate.train.recipes import check_overrides, get_recipe
 from striate.train.run import MODELS, Run, RunConfig, new_run_folder
 from striate.train.tracking import open_tracker
 from striate.train.training import Training
@@ -94,7 +94,7 @@ def train(
         ``striate.train("digits", epochs=3).evaluation.top1``
     """
     base = get_recipe(recipe) if isinstance(recipe, str) else recipe
-    checked = (base or Recipe()).with_overrides(overrides)  # a wrong key stops here, before any data is read
+    checked = check_overrides(overrides, base=base)  # a wrong key stops here, before any data is read
     device = select_device(device)
     is_usable(engine, device=device, bf16=bf16)  # what cannot be had is said now
     choices = {"bf16": bf16, "channels_last": channels_last, "compile": compile}
@@ -145,6 +145,7 @@ def resume(
     select_device(machine.device)
     with _session(progress, device=machine.device, threads=machine.threads) as session:
         splits = run.load_data() if data is None else load(data, **_split_options(run))
+        keep_freed_memory()
         network = build_network(run.config.model, source=model)
         prepare.set_dropout(network, run.config.recipe)
         checkpoint, faults = checkpoints.load_newest(run.folder / "checkpoints")
@@ -174,11 +175,16 @@ def _measured_config(
     seed: int,
 ) -> RunConfig:
     """Find the fastest way to compute on this machine, and write down everything the run is made of."""
-    first = Configuration(
-        device=start.device, threads=torch.get_num_threads(), keeps_freed_memory=session.keeps_freed_memory
-    )
+    # Not before the data is loaded: what a training needs once is cheaper from fresh pages, given back afterwards.
+    first = Configuration(device=start.device, threads=torch.get_num_threads(), keeps_freed_memory=keep_freed_memory())
     machine, measured = choose_configuration(
-        start.network, start.example, recipe=start.recipe, start=first, choices=choices, engine=engine
+        start.network,
+        start.example,
+        recipe=start.recipe,
+        start=first,
+        choices=choices,
+        engine=engine,
+        num_samples=len(splits.train),
     )
     # Processes that measured for themselves could choose differently, and DDP needs equal layouts.
     shared = share_text(json.dumps(machine.to_dict()), processes=session.processes)
@@ -223,7 +229,8 @@ def _announce(training: Training, show: Progress) -> None:
     show.note(f"data     {splits.name}: {counts}; {len(splits.class_names)} classes")
     show.note(f"model    {spec.name}: {config.num_params:,} parameters, input {shape}")
     show.note(f"recipe   {recipe.name}: {recipe.summary()}")
-    show.note(f"machine  {config.machine.describe()}{', the fastest of those tried:' if config.measured else ''}")
+    compared = ("", ", in which the training is too short to time others:", ", the fastest of those tried:")
+    show.note(f"machine  {config.machine.describe()}{compared[min(2, len(config.measured))]}")
     for name, speed in config.measured.items():
         show.note(f"         {speed:>10,.0f} images/s  {name}")
     show.note(f"run      {training.run.folder}")
@@ -251,7 +258,6 @@ class _Session:
 
     processes: Processes
     show: Progress
-    keeps_freed_memory: bool
 
     def run_folder(self, output: Path, name: str) -> Path:
         """Create the run folder in the main process and tell the others its name."""
@@ -272,4 +278,4 @@ def _session(progress: Progress | None, *, device: str, threads: int | None) -> 
         show = progress or Progress(quiet=not processes.is_main)
         if not processes.is_main:
             show = Progress(quiet=True)
-        yield _Session(processes=processes, show=show, keeps_freed_memory=keep_freed_memory())
+        yield _Session(processes=processes, show=show)

@@ -16,9 +16,9 @@ from striate.train import checkpoint as checkpoints
 from striate.train.checkpoint import Checkpoint
 from striate.train.distributed import Processes, wrap
 from striate.train.ema import ModelEma
-from striate.train.engine import accelerated, fused_step
+from striate.train.engine import fused_step
 from striate.train.loss import balanced_class_weights
-from striate.train.optimizer import build_optimizer
+from striate.train.optimizer import build_optimizer, without_compiler
 from striate.train.run import Run
 from striate.train.schedule import PlateauState
 from striate.train.tally import Tally
@@ -56,7 +56,9 @@ class Training:
         self.optimizer = build_optimizer(self.network, recipe=recipe, fused=machine.fused_optimizer)
         self.ema = ModelEma(self.network, decay=recipe.model_ema) if recipe.model_ema else None
         on_cuda = self.device.type == "cuda"
-        computing = accelerated(self.network) if machine.engine == "striate" else self.network
+        computing = machine.computing(self.network)
+        self.evaluating = machine.computing(self.ema.model) if self.ema else computing
+        """What computes the outputs of `evaluated_network`."""
         step_network: Any = wrap(computing, processes=self.processes, cuda=on_cuda)
         self.step_network: Any = torch.compile(step_network) if machine.compile else step_network
         self._fused_steps: dict[torch.Size, TrainingStep | None] = {}
@@ -77,7 +79,8 @@ class Training:
         if config.machine.engine != "striate" or self.processes.world_size > 1:
             return None
         if inputs.shape not in self._fused_steps:
-            step = fused_step(self.network, self.optimizer, recipe=config.recipe, inputs=inputs)
+            options: dict[str, Any] = {"recipe": config.recipe, "inputs": inputs, "bf16": config.machine.bf16}
+            step = fused_step(self.network, self.optimizer, **options)
             self._fused_steps[inputs.shape] = step
         return self._fused_steps[inputs.shape]
 
@@ -121,12 +124,13 @@ class Training:
             ],
             "tally": [self.tally.loss, self.tally.correct, self.tally.samples, self.tally.seconds],
         }
-        checkpoint = Checkpoint(
-            model=self.network.state_dict(),
-            optimizer=self.optimizer.state_dict(),
-            ema=self.ema.model.state_dict() if self.ema else None,
-            state=state,
-        )
+        with without_compiler():
+            checkpoint = Checkpoint(
+                model=self.network.state_dict(),
+                optimizer=self.optimizer.state_dict(),
+                ema=self.ema.model.state_dict() if self.ema else None,
+                state=state,
+            )
         checkpoints.save(self.run.folder / "checkpoints", checkpoint, step=self.step)
         self.save_weights("last")
 
@@ -143,7 +147,8 @@ class Training:
         """
         try:
             self.network.load_state_dict(checkpoint.model)
-            self.optimizer.load_state_dict(checkpoint.optimizer)
+            with without_compiler():
+                self.optimizer.load_state_dict(checkpoint.optimizer)
             if self.ema and checkpoint.ema is not None:
                 self.ema.model.load_state_dict(checkpoint.ema)
         except (RuntimeError, ValueError) as error:

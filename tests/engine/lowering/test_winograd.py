@@ -52,7 +52,7 @@ def test_generated(assert_like_pytorch, filled, whole, batch, channels, size, pa
     layers += [nn.ReLU()] if "ReLU" in follower else []
     layers += [nn.MaxPool2d(2)] if "pooling" in follower and min(outputs) > 1 else []
     x = whole((batch, channels[0], *size), seed=seed, largest=2).requires_grad_()
-    # Whole numbers: ties are ties on both sides. Tiles of 4 x 4, in evaluation, divide by other numbers than powers of 2.
+    # Whole numbers: ties are ties on both sides. Tiles of 4 x 4, in evaluation, divide by more than powers of 2.
     fast = assert_like_pytorch(filled(nn.Sequential(*layers), seed=seed, exact=True), x, limit=2e-6, seed=seed)
     kernels = {i.name for plan in fast.plans(x) for stage in plan.stages for i in stage.instructions}
     assert ("winograd" in kernels) == (outputs[0] * outputs[1] >= 4)

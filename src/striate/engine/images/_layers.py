@@ -66,10 +66,11 @@ def convolve(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
 
 
 def _met(window: Window) -> Window:
-    """Return a window without the taps that no output meets with anything but padding."""
+    """Return a window without the taps that no output meets with anything but padding; one tap remains at least."""
     last = (len(window.targets) - 1) * window.step
     firsts = np.arange(0, last + 1, window.step)[:, None] + window.offsets
-    keep = ((firsts >= 0) & (firsts < window.size)).any(axis=0)
+    keep = np.flatnonzero(((firsts >= 0) & (firsts < window.size)).any(axis=0))
+    keep = keep if len(keep) else np.zeros(1, np.int64)
     return Window(window.taps[keep], window.offsets[keep], window.step, window.size, window.targets)
 
 
@@ -221,7 +222,7 @@ def _depthwise(
 
 
 def has_neighbours(layer: Layer) -> bool:
-    """Whether neighbouring outputs of a depthwise convolution meet some of the same values under a row of three taps."""
+    """Whether neighbouring outputs of a depthwise convolution meet the same values under a row of three taps."""
     columns = layer.columns
     return layer.rows.kernel == columns.kernel == 3 and columns.dilation == 1 and columns.stride <= 2
 

@@ -13,7 +13,7 @@ from striate.engine._builder import Builder, Value
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
 from striate.engine._tables import Axis, Window, cheapest_tile, floats_of, phases, segments_of
-from striate.engine.lowering import winograd
+from striate.engine.lowering import tiles, winograd
 from striate.engine.lowering.activation import Epilogue, before_activation, output_of
 from striate.engine.lowering.folding import layer_bias
 from striate.graph.graph import Node, Parameter
@@ -23,8 +23,9 @@ __all__ = ["Layer", "convolve", "layer_of", "reason_against"]
 
 CACHE_BYTES = 256 * 1024
 """What the rows that a piece reads may fill: half of a common second-level cache."""
-PIECE_BYTES = 16 * 1024
-"""What the output gradients of a piece of a weight gradient may fill: half of a common first-level cache."""
+PIECE_BYTES = 2 * 1024
+"""What the output gradients of a piece of a weight gradient may fill for each lane: half of a common first-level cache,
+where longer vectors come with larger ones."""
 
 
 def reason_against(node: Node) -> str | None:
@@ -135,6 +136,9 @@ def sum_taps(
     argmax: Lanes | None,
 ) -> None:
     """Emit the forward pass of a convolution."""
+    if tiles.fits(b, layer, depth=layer.taps):
+        tiles.sum_taps(b, layer, x, weight, bias, y, epilogue, argmax)
+        return
     if layer.is_winograd:
         winograd.sum_tiles(
             b,
@@ -178,6 +182,9 @@ def _reach(x: Lanes, rows: Window, columns: Window, *, skips_rows: bool = False)
 def input_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     """Emit dL/dx: for each remainder of the position by the stride, a sum over the taps that met it."""
     dx, accumulate = b.add_to_gradient(x)
+    if tiles.fits(b, layer, depth=layer.out_channels * layer.rows.kernel * layer.columns.kernel):
+        tiles.input_gradient(b, layer, dy, dx, weight, accumulate=accumulate)
+        return
     if layer.is_winograd:
         axes = {"rows": layer.rows, "columns": layer.columns}
         winograd.input_gradient(b, weight, dy, dx, **axes, accumulate=accumulate, macs=layer.macs)
@@ -194,6 +201,9 @@ def input_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parame
 
 def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     """Emit dL/dw into the slots' sums."""
+    if tiles.fits(b, layer, depth=layer.rows.output * layer.columns.output * b.machine.width):
+        tiles.weight_gradient(b, layer, x, dy, weight)
+        return
     _reach(x, layer.rows.forward(), layer.columns.forward())
     width = b.machine.width
     outputs, taps = layer.group_outputs, layer.taps
@@ -212,7 +222,7 @@ def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Param
                 *(layer.group_inputs * x.plane * width, dy.plane * width),
                 *(layer.rows.output, layer.columns.output),
                 *(x.row * layer.rows.stride * width, layer.columns.stride * width, dy.row * width),
-                *(max(1, PIECE_BYTES // row_bytes), dy.first * width),
+                *(max(1, PIECE_BYTES * width // row_bytes), dy.first * width),
             ],
             tables=[floats_of(places, width)],
         )

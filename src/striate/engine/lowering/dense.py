@@ -9,6 +9,7 @@ from striate.engine._builder import Builder, Value
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
 from striate.engine._tables import cheapest_tile, floats_of
+from striate.engine.lowering import tiles
 from striate.engine.lowering.activation import Epilogue, before_activation
 from striate.engine.lowering.folding import layer_bias
 from striate.graph.graph import Node, Parameter
@@ -24,15 +25,9 @@ PIECE_BYTES = 16 * 1024
 def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     """Emit a dense layer with the activation that follows it."""
     weight, bias = node.parameters["weight"], node.parameters.get("bias")
-    outputs, features = weight.tensor.shape
+    outputs = weight.tensor.shape[0]
     y = b.lanes((outputs, 1, 1))
-    packed, tile = _pack(b, weight, epilogue.coefficients, outputs=outputs, taps=features, transposed=False)
-
-    def encode() -> Encoded:
-        return _encoded(b, x.lanes.all_places(), y.all_places(), tile, epilogue, accumulate=False)
-
-    operands = (x.lanes, packed, layer_bias(b, bias, epilogue.coefficients, outputs), y, None)
-    b.emit("taps", operands, encode, scope=Scope.CHUNK, writes=(3,), macs=outputs * features)
+    _sum(b, weight, bias, x.lanes, y, epilogue)
     learns = [p is not None and p.tensor.requires_grad for p in (weight, bias)]
     needs = x.needs_gradient or any(learns)
 
@@ -56,6 +51,20 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     if needs:
         b.on_backward(backward)
     return Value(y, (outputs,), needs)
+
+
+def _sum(b: Builder, weight: Parameter, bias: Parameter | None, x: Lanes, y: Lanes, epilogue: Epilogue) -> None:
+    if b.machine.has_tiles:
+        tiles.dense_sums(b, weight, bias, x, y, epilogue)
+        return
+    outputs, features = weight.tensor.shape
+    packed, tile = _pack(b, weight, epilogue.coefficients, outputs=outputs, taps=features, transposed=False)
+
+    def encode() -> Encoded:
+        return _encoded(b, x.all_places(), y.all_places(), tile, epilogue, accumulate=False)
+
+    operands = (x, packed, layer_bias(b, bias, epilogue.coefficients, outputs), y, None)
+    b.emit("taps", operands, encode, scope=Scope.CHUNK, writes=(3,), macs=outputs * features)
 
 
 def _pack(
@@ -89,6 +98,9 @@ def _encoded(
 def _input_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     outputs, features = weight.tensor.shape
     dx, accumulate = b.add_to_gradient(x)
+    if b.machine.has_tiles:
+        tiles.dense_input_gradient(b, weight, dy, dx, accumulate=accumulate)
+        return
     packed, tile = _pack(b, weight, None, outputs=features, taps=outputs, transposed=True)
 
     def encode() -> Encoded:
@@ -99,6 +111,9 @@ def _input_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
 
 
 def _weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
+    if b.machine.has_tiles:
+        tiles.dense_weight_gradient(b, x, dy, weight)
+        return
     outputs, features = weight.tensor.shape
     width, has_many = b.machine.width, b.machine.accumulators >= 24
     # The tile of `dense_weight_gradient` in native/layout.hpp.

@@ -322,6 +322,59 @@ struct FoldBiasArguments {
     int64_t channels;
 };
 
+// bfloat16 ----------------------------------------------------------------------------------------------------------------
+// Products of tiles: 16 rows of 32 bfloat16, times 16 rows of 16 pairs of them. A step is one such product.
+
+constexpr int64_t TILE = 16, TILE_DEPTH = 32, TILE_FLOATS = 256;  // rows; bfloat16 of a row; floats that a tile fills
+
+struct PairChannelsArguments {
+    Extent extent;  // of x
+    Placement x, y;
+};
+
+struct HalfImagesArguments {
+    Extent extent;
+    Placement x, y;  // y: in bfloat16
+};
+
+struct TransposeOutputsArguments {
+    Extent extent;  // of x
+    Placement x;
+    int64_t y_plane;  // floats from 16 channels to the next 16
+};
+
+struct TilePackArguments {
+    int64_t outputs, steps, output_stride;
+};
+
+struct TileSumsArguments {
+    int64_t outputs, steps;
+    int64_t x_row;     // floats from row to row of a step's tile of x
+    int64_t gathered;  // rows that are gathered for each pixel; 0: tiles of x are read where they are
+    int64_t activation, accumulate, over_blocks, pooled, argmax_plane;
+};
+
+struct TileOuterArguments {
+    int64_t inputs, outputs;  // tiles of rows of x, tiles of outputs
+    int64_t steps;            // pairs of pixels
+    int64_t x_row;            // bfloat16 from row to row of a tile of x
+    int64_t x_column;         // and from pixel to pixel
+    int64_t gathers, piece;   // whether rows of x are gathered, for so many steps at a time
+    int64_t dy_plane;         // floats from tile to tile of outputs
+};
+
+struct SumTileSlotsArguments {
+    int64_t outputs, taps, inputs, accumulate;  // inputs: tiles, as above
+};
+
+struct DenseTilesArguments {
+    int64_t features;
+};
+
+struct TileDenseGradientArguments {
+    int64_t outputs, features, accumulate;
+};
+
 // The ends of a training step -------------------------------------------------------------------------------------------
 
 struct CrossEntropyArguments {

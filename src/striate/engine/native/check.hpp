@@ -74,6 +74,8 @@ public:
     }
     // The same with bytes in place of floats.
     void byte_lanes(int operand, const Reach& reach) { of_block(operand, reach, width(), 1, width()); }
+    // The same with `count` bfloat16, at whole vectors of them.
+    void half_lanes(int operand, const Reach& reach, int64_t count) { of_block(operand, reach, count, 2, width()); }
     // Floats of a block that are taken one by one.
     void scattered(int operand, const Reach& reach, int64_t floats = 1) { of_block(operand, reach, floats, 4, 1); }
 
@@ -191,5 +193,13 @@ private:
     std::vector<ExternalBytes>& externals_;
     uint32_t seen_ = 0;
 };
+
+// What many kernels have alike -------------------------------------------------------------------------------------------
+
+inline void check_activation(Check& c, int64_t code) { c.within("activation", code, IDENTITY, AFFINE); }
+
+inline void check_extent(Check& c, const Extent& e) {
+    c.positive("channels x rows x columns", {e.channels, e.rows, e.columns});
+}
 
 }  // namespace striate

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "check_images.hpp"
+#include "check_tiles.hpp"
 
 namespace striate {
 namespace {
@@ -79,6 +80,17 @@ constexpr KernelCheck KERNEL_CHECKS[] = {
     {"image_local_response", ANY, Block::image, check_image_local_response},
     {"image_move", ANY, Block::image, check_image_move},
     {"fold_bias", WHOLE, Block::either, check_fold_bias},
+    {"pair_channels", ANY, Block::lanes, check_pair_channels},
+    {"pair_features", ANY, Block::lanes, check_pair_features},
+    {"half_images", ANY, Block::lanes, check_half_images},
+    {"transpose_outputs", ANY, Block::lanes, check_transpose_outputs},
+    {"tile_pack", WHOLE, Block::either, check_tile_pack},
+    {"tile_sums", ANY, Block::lanes, check_tile_sums},
+    {"tile_outer", BLOCK | CHUNK, Block::lanes, check_tile_outer},
+    {"sum_tile_slots", WHOLE, Block::either, check_sum_tile_slots},
+    {"dense_rows", WHOLE, Block::lanes, check_dense_tiles},
+    {"dense_columns", WHOLE, Block::lanes, check_dense_tiles},
+    {"tile_dense_gradient", WHOLE, Block::lanes, check_tile_dense_gradient},
 };
 
 [[noreturn]] void refuse(const std::string& what) { throw std::invalid_argument("program: " + what); }

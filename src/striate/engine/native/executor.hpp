@@ -64,6 +64,8 @@ struct Division {
     bool operator==(const Division&) const = default;
 };
 
+constexpr int64_t LINE = 64;  // bytes of a line of the cache
+
 // The memory of one pass: what the forward run leaves for the backward run. Where memory does not suffice, std::bad_alloc is
 // thrown and the workspace remains usable.
 class Workspace {

@@ -2,6 +2,10 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 #endif
 
 namespace striate {
@@ -27,6 +31,18 @@ bool has_avx512() {
 
 bool has_avx512bf16() { return has_avx512() && __builtin_cpu_supports("avx512bf16"); }
 
+// Tile registers are large: Linux keeps them only for processes that have asked for them.
+bool has_amx() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+    constexpr unsigned BF16 = 1u << 22, TILE = 1u << 24, ASK_FOR_PERMISSION = 0x1023, TILE_DATA = 18;
+    unsigned a, b, c, d;
+    if (!has_avx512bf16() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & BF16) == 0 || (d & TILE) == 0) return false;
+    return syscall(SYS_arch_prctl, ASK_FOR_PERMISSION, TILE_DATA) == 0;
+#else
+    return false;
+#endif
+}
+
 }  // namespace
 #endif
 
@@ -45,6 +61,9 @@ std::vector<std::string> find_isas() {
 #endif
 #if defined(STRIATE_WITH_AVX512BF16)
     if (has_avx512bf16()) names.emplace_back("avx512bf16");
+#endif
+#if defined(STRIATE_WITH_AMX)
+    if (has_amx()) names.emplace_back("amx");
 #endif
 #if defined(STRIATE_WITH_NEON)
     names.emplace_back("neon");

@@ -6,7 +6,7 @@
 
 namespace striate {
 
-// Compiled in and usable on this processor and its operating system: "avx2", "avx512", "avx512bf16", "neon", "generic".
+// Compiled in and usable on this processor and its operating system: "avx2", "avx512", "avx512bf16", "amx", "neon", "generic".
 // The best comes last; empty where none is.
 std::vector<std::string> isas();
 

@@ -1,5 +1,9 @@
 // The kernels of one instruction set. CMake compiles this file once for each, with its flags and its STRIATE_ISA_ macro.
-#if defined(STRIATE_ISA_AVX512BF16)
+#if defined(STRIATE_ISA_AMX)
+#define STRIATE_NAMESPACE striate_amx
+#define STRIATE_ISA_NAME "amx"
+#define STRIATE_ISA_AVX512BF16 1
+#elif defined(STRIATE_ISA_AVX512BF16)
 #define STRIATE_NAMESPACE striate_avx512bf16
 #define STRIATE_ISA_NAME "avx512bf16"
 #elif defined(STRIATE_ISA_AVX512)
@@ -16,6 +20,9 @@
 #define STRIATE_ISA_NAME "generic"
 #endif
 
+#if defined(STRIATE_ISA_AVX512BF16)
+#include "bfloat.hpp"
+#endif
 #include "image_steps.hpp"
 #include "image_winograd.hpp"
 #include "images.hpp"
@@ -122,6 +129,19 @@ constinit const striate::KernelEntry ENTRIES[] = {
     {"image_local_response", image_local_response, ints<ImageLocalResponseArguments>(), 3, 2, 0},
     {"image_move", image_move, 0, 0, 2, 1},
     {"fold_bias", fold_bias, ints<FoldBiasArguments>(), 0, 3, 0},
+#if defined(STRIATE_ISA_AVX512BF16)
+    {"pair_channels", pair_channels, ints<PairChannelsArguments>(), 0, 2, 0},
+    {"pair_features", pair_features, 0, 0, 2, 1},
+    {"half_images", half_images, ints<HalfImagesArguments>(), 0, 2, 0},
+    {"transpose_outputs", transpose_outputs, ints<TransposeOutputsArguments>(), 0, 2, 0},
+    {"tile_pack", tile_pack, ints<TilePackArguments>(), 0, 3, 1},
+    {"tile_sums", tile_sums, ints<TileSumsArguments>(), 2, 5, 5},
+    {"tile_outer", tile_outer, ints<TileOuterArguments>(), 0, 3, 2},
+    {"sum_tile_slots", sum_tile_slots, ints<SumTileSlotsArguments>(), 0, 2, 1},
+    {"dense_rows", dense_rows, ints<DenseTilesArguments>(), 0, 2, 1},
+    {"dense_columns", dense_columns, ints<DenseTilesArguments>(), 0, 2, 1},
+    {"tile_dense_gradient", tile_dense_gradient, ints<TileDenseGradientArguments>(), 0, 3, 0},
+#endif
 };
 
 constinit const striate::KernelTable TABLE = {

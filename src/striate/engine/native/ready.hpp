@@ -50,7 +50,9 @@ public:
 
     // The output; None where the network has changed, or another thread is here.
     nanobind::object run(nanobind::handle x) {
-        if (is_busy_ || !guard_.holds()) return nanobind::none();
+        if (is_busy_) return nanobind::none();
+        const Busy busy(*this);  // from here on: whatever of Python is called may let other threads go on
+        if (!guard_.holds()) return nanobind::none();
         for (size_t i = 0; i < tensors_.size(); i++)
             if (!(state_of(tensors_[i]) == states_[i])) return nanobind::none();
         nanobind::object y = nanobind::steal(PyObject_CallOneArg(empty_.ptr(), like_.ptr()));
@@ -58,17 +60,21 @@ public:
         addresses_[input_] = address_of(x);
         addresses_[output_] = address_of(y);
         const int64_t threads = threads_.is_none() ? 1 : nanobind::cast<int64_t>(threads_());
-        const Busy busy(*this);
-        const nanobind::gil_scoped_release release;
-        const Workspace::Use use(workspace_);
-        const Division division(program_, batch_, threads, independent_);
-        infer(program_, workspace_, division, packing_, is_changed_, addresses_, counts_);
+        {
+            const nanobind::gil_scoped_release release;
+            const Workspace::Use use(workspace_);
+            const Division division(program_, batch_, threads, independent_);
+            infer(program_, workspace_, division, packing_, is_changed_, addresses_, counts_);
+        }
         is_changed_ = false;
         return y;
     }
 
-    // Note what the tensors are now. Whoever calls it has seen to it that they are what the program reads.
+    // Note what the tensors are now. Whoever calls it has seen to it that they are what the program reads. While another
+    // thread is here nothing is noted, and the next call finds that they have changed.
     void renew() {
+        if (is_busy_) return;
+        const Busy busy(*this);
         for (size_t i = 0; i < tensors_.size(); i++) {
             states_[i] = state_of(tensors_[i]);
             addresses_[static_cast<size_t>(places_[i])] = states_[i].address;

@@ -97,7 +97,23 @@ void run_tile(const Tile& tile) {
     if (tile.is_last && tile.activation > RELU) activate_tile(tile, K, P);
 }
 
-// Four pixels that one 2 x 2 window pools: the largest after the activation, and which it was (4: the ReLU was silent).
+// The largest of four, after a ReLU if there is one, and which it was (4: the ReLU was silent).
+inline vec largest_of_window(const vec (&values)[4], bool rectifies, ivec& place) {
+    vec largest = values[0];
+    place = ivec{};
+#pragma GCC unroll 3
+    for (int p = 1; p < 4; p++) {
+        const vec v = values[p];
+        const ivec greater = (v > largest) | (v != v);
+        largest = select(greater, v, largest);
+        place = greater ? ivec{} + p : place;
+    }
+    if (!rectifies) return largest;
+    place = (largest <= 0.0f) ? ivec{} + 4 : place;
+    return rectify(largest);
+}
+
+// Four pixels that one 2 x 2 window pools.
 template <int K>
 void run_pooled_tile(const Tile& tile) {
     vec sums[4][K];
@@ -108,19 +124,9 @@ void run_pooled_tile(const Tile& tile) {
     sum_taps<K, 4>(sums, tile);
 #pragma GCC unroll 16
     for (int k = 0; k < K; k++) {
-        vec largest = sums[0][k];
-        ivec place = ivec{};
-#pragma GCC unroll 3
-        for (int p = 1; p < 4; p++) {
-            const vec v = sums[p][k];
-            const ivec greater = (v > largest) | (v != v);
-            largest = select(greater, v, largest);
-            place = greater ? ivec{} + p : place;
-        }
-        if (tile.activation == RELU) {
-            place = (largest <= 0.0f) ? ivec{} + 4 : place;
-            largest = rectify(largest);
-        }
+        const vec window[4] = {sums[0][k], sums[1][k], sums[2][k], sums[3][k]};
+        ivec place;
+        const vec largest = largest_of_window(window, tile.activation == RELU, place);
         store(tile.y + tile.output[k] + tile.pixel_out[0], largest);
         if (tile.argmax)
             narrow(place, tile.argmax + k * tile.argmax_plane * W + tile.pixel_out[1]);

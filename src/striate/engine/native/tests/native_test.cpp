@@ -14,6 +14,8 @@ int main(int count, char** arguments) {
         try {
             test.body();
             std::printf("passed %s\n", test.name);
+        } catch (const testing::Skipped& skipped) {
+            std::printf("skipped %s: %s\n", test.name, skipped.reason);
         } catch (const std::exception& error) {
             failures++;
             std::printf("FAILED %s: %s\n", test.name, error.what());

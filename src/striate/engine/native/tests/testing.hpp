@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <functional>
 #include <random>
 #include <source_location>
@@ -31,6 +32,14 @@ inline std::vector<Test>& tests() {
     static void name();                                                                        \
     [[maybe_unused]] static const bool name##_is_known = (testing::tests().push_back({#name, name}), true); \
     static void name()
+
+// Thrown by a test that cannot hold here; says why.
+struct Skipped {
+    const char* reason;
+};
+
+// As tools/neon.sh says: the processor is emulated, and so are the calls of the system.
+inline bool is_emulated() { return std::getenv("STRIATE_EMULATED") != nullptr; }
 
 inline void expect(bool holds, const std::string& what = "", std::source_location at = std::source_location::current()) {
     if (!holds) throw std::runtime_error(std::string(at.file_name()) + ":" + std::to_string(at.line()) + " " + what);
