@@ -22,9 +22,9 @@ in_python() { # FOLDER LIBRARY [pytest's arguments]
     compiler=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "build/$1/CMakeCache.txt")
     runtime=$("$compiler" -print-file-name="lib$2.so")
     [ -e "$runtime" ] || runtime=$("$compiler" -print-file-name="libclang_rt.$2-$(uname -m).so")
-    # A report is printed beside Python's own output, which --capture=sys lets through.
+    # A report is printed beside Python's own output, which --capture=sys lets through, and workers of -n would not.
     LD_PRELOAD="$runtime $("$compiler" -print-file-name=libstdc++.so.6)" PYTHONMALLOC=malloc \
-        STRIATE_NATIVE_DIR="$PWD/build/$1" "$PYTHON" -m pytest -q --capture=sys -m "native and not slow" "${@:3}"
+        STRIATE_NATIVE_DIR="$PWD/build/$1" "$PYTHON" -m pytest -q -n 0 --capture=sys -m "native and not slow" "${@:3}"
 }
 
 address() {

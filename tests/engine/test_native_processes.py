@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = pytest.mark.native
 
@@ -55,3 +57,29 @@ def test_the_interpreter_ends(program):
     done = _python(program)
     assert done.returncode == 0, done.stderr
     assert not done.stderr
+
+
+SHARED_THREADS = """
+import os, torch, striate
+torch.set_num_threads(3)
+a = torch.randn(700, 700)
+a @ a, (torch.randn(3_000_000) + 1).sum()
+before = len(os.listdir("/proc/self/task"))
+fast = striate.accelerate(torch.nn.Conv2d(3, 16, 3))
+fast(torch.randn(200, 3, 16, 16)).sum().backward()
+print(before, len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc, and PyTorch has GNU's OpenMP on Linux")
+def test_threads_are_those_of_pytorch():
+    if "STRIATE_NATIVE_DIR" in os.environ:
+        pytest.skip("a build for sanitizers may have threads of its own")
+    if not list((Path(torch.__file__).parent / "lib").glob("libgomp*")):
+        pytest.skip("this PyTorch does not bring GNU's OpenMP")
+    environment = os.environ | {"OMP_NUM_THREADS": "3"}
+    done = subprocess.run([sys.executable, "-c", SHARED_THREADS], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    before, after = map(int, done.stdout.split())
+    # Autograd's own thread may come in addition; a pool of the engine would be two more.
+    assert after <= before + 1

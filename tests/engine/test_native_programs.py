@@ -21,8 +21,9 @@ import torch
 from torch import nn
 
 from striate.engine import _program
-from striate.engine._machine import machine
+from striate.engine._machine import has_bf16, machine
 from striate.engine.extension import extension, isa
+from striate.engine.lowering import tiles
 from striate.engine.plan import Plan
 from striate.engine.single import SinglePlan
 from striate.engine.training_step import TrainingStep
@@ -31,10 +32,10 @@ from striate.graph import capture
 pytestmark = pytest.mark.native
 
 
-def _plan(net: nn.Module, shape: tuple[int, ...], *, trains: bool) -> Plan:
+def _plan(net: nn.Module, shape: tuple[int, ...], *, trains: bool, precision: str = "float32") -> Plan:
     graph = capture(net, torch.randn(3, *shape))
     nodes = [node for node in graph.nodes if node not in graph.inputs]
-    return Plan(graph, nodes, graph.inputs, graph.outputs, machine(), trains, [trains])
+    return Plan(graph, nodes, graph.inputs, graph.outputs, machine(precision), trains, [trains])
 
 
 def _parts_of(plan: Any, *, scalars: int = 0) -> list[Any]:
@@ -42,7 +43,8 @@ def _parts_of(plan: Any, *, scalars: int = 0) -> list[Any]:
     trains, is_single = getattr(plan, "trains", False), isinstance(plan, SinglePlan)
     encoding = _program.encode(plan.machine, plan.stages, kinds=_program.kinds_of(plan.stages), trains=trains)
     externals = len(plan.builder.externals)
-    return [isa(), *encoding, 1 if is_single else 4, externals, scalars, int(is_single), 0]
+    scratch = max(one.scratch for stage in plan.stages for one in stage.instructions)
+    return [isa(), *encoding, 1 if is_single else 4, externals, scalars, int(is_single), scratch]
 
 
 def _training_parts(kind: Callable[..., torch.optim.Optimizer], *, scalars: int) -> list[Any]:
@@ -110,6 +112,7 @@ class _Residual(nn.Module):
 
 def _programs() -> dict[str, list[Any]]:
     """Return the arguments of programs with all that the engine has."""
+    tiles.LEAST_DEPTH = 1  # this process tries small layers, and in bfloat16 too
     programs = {
         "Adam": _training_parts(torch.optim.Adam, scalars=8),
         "SGD": _training_parts(partial(torch.optim.SGD, momentum=0.9), scalars=5),
@@ -125,6 +128,8 @@ def _programs() -> dict[str, list[Any]]:
         programs[f"{name}, one image"] = _parts_of(SinglePlan(graph, nodes, graph.inputs, graph.outputs, machine()))
         with torch.no_grad():
             programs[f"{name}, inference"] = _parts_of(_plan(net, shape, trains=False))
+        if has_bf16():
+            programs[f"{name}, bfloat16"] = _parts_of(_plan(net.train(), shape, trains=True, precision="bf16"))
     return programs
 
 

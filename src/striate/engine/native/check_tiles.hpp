@@ -146,7 +146,7 @@ inline void check_dense_tiles(Check& c) {
     const int32_t* places = c.table(0, a.features);
     c.lanes(0, Reach{}.any_of(places, places + a.features));
     const int64_t tiles = quotient_up(a.features, TILE);
-    c.once(1, times(tiles, TILE_FLOATS));
+    c.vectors_once(1, Reach{}, times(tiles, TILE_FLOATS));  // and no memory of PyTorch
     c.images(1, times(tiles, TILE_FLOATS / TILE_DEPTH));
 }
 
@@ -156,7 +156,7 @@ inline void check_tile_dense_gradient(Check& c) {
     int operand = 0;
     for (const int64_t count : {a.outputs, a.features}) {
         const int64_t tiles = quotient_up(count, TILE);
-        c.once(operand, times(tiles, TILE_FLOATS));
+        c.vectors_once(operand, Reach{}, times(tiles, TILE_FLOATS));
         c.images(operand, times(tiles, TILE_FLOATS / TILE_DEPTH));
         operand++;
     }

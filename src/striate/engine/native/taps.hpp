@@ -20,8 +20,7 @@ struct Tile {
     const int32_t* taps;
     int64_t begin, length, runs, run_step;  // taps: `runs` times `length` neighbours, from `begin`, each `run_step` on
     int64_t tap_stride;
-    const int64_t* pixel_in;
-    const int64_t* pixel_out;
+    int64_t pixel_in[MOST_PIXELS], pixel_out[MOST_PIXELS];
     const int32_t* output;   // offset of each output of the tile
     int64_t activation;
     float a, b;
@@ -162,9 +161,7 @@ inline constinit const TileFunctions tile_functions{};
 
 inline void run_pixels(Tile& tile, const TapsArguments& a, int64_t width, const int32_t* in, const int32_t* out,
                        const int32_t* argmax_out, int64_t begin, int64_t end) {
-    int64_t pixel_in[MOST_PIXELS], pixel_out[MOST_PIXELS];
-    tile.pixel_in = pixel_in;
-    tile.pixel_out = pixel_out;
+    auto &pixel_in = tile.pixel_in, &pixel_out = tile.pixel_out;
     if (a.pooled) {
         for (int64_t p = begin; p < end; p++) {
             for (int q = 0; q < 4; q++) pixel_in[q] = in[4 * p + q];
@@ -215,14 +212,11 @@ inline void taps_over_blocks(const Call& call, const TapsArguments& a, Tile& til
             // Packed by pieces: see `pack_dense`.
             tile.w = call.f(1) + (begin * tiles + index * tile.length - begin) * a.tap_stride;
             if (begin > 0) tile.bias = nullptr;
-            int64_t pixel_in[MOST_PIXELS], pixel_out[MOST_PIXELS];
-            tile.pixel_in = pixel_in;
-            tile.pixel_out = pixel_out;
             for (int64_t block = 0; block < call.blocks;) {
                 const int64_t left = call.blocks - block, count = left < a.tile_pixels ? left : a.tile_pixels;
                 for (int64_t q = 0; q < count; q++) {
-                    pixel_in[q] = (block + q) * call.stride[0] / 4;
-                    pixel_out[q] = (block + q) * call.stride[3] / 4;
+                    tile.pixel_in[q] = (block + q) * call.stride[0] / 4;
+                    tile.pixel_out[q] = (block + q) * call.stride[3] / 4;
                 }
                 tile_functions.rows[width][count](tile);
                 block += count;

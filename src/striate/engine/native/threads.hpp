@@ -1,4 +1,5 @@
-// A small pool of threads: they wait a moment for the next task and then sleep.
+// Threads: those of PyTorch where they are GNU OpenMP's, else a small pool, which waits a moment for the next task and then
+// sleeps.
 #pragma once
 
 #include <atomic>
@@ -27,7 +28,8 @@ private:
 };
 
 // Run `task(index)` for every index below `count`, each on a thread of its own; the caller is index 0. Returns when all
-// are done; what the first of them to fail has thrown is thrown here. Calls from several threads come one after the other.
+// are done; what the first of them to fail has thrown is thrown here. In the pool, calls from several threads come one after
+// the other.
 // After a fork the child starts its own threads. Throws std::runtime_error where so many threads cannot be started.
 void run_in_parallel(int64_t count, const std::function<void(int64_t)>& task);
 
