@@ -60,7 +60,8 @@ def _auto(network: nn.Module, batches: TensorBatches, options: argparse.Namespac
     from benchmarks.peers import tuned_pytorch
     from striate import Recipe
     from striate.data import Batch
-    from striate.train.machine import Configuration, choose_configuration, keep_freed_memory
+    from striate.train.choice import choose_configuration
+    from striate.train.machine import Configuration, keep_freed_memory
 
     rates = {"lr": LR, "momentum": MOMENTUM, "weight_decay": WEIGHT_DECAY}
     recipe = Recipe(name="benchmark", batch_size=options.batch_size, nesterov=False, sched="constant", **rates)

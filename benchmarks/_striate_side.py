@@ -21,9 +21,10 @@ from benchmarks._support import make_parser, parse
 from striate import Recipe, Run, models
 from striate.data import Augmentation, Batches, load, statistics
 from striate.train import Progress
+from striate.train.choice import choose_configuration
 from striate.train.journal import Journal
 from striate.train.loop import fit
-from striate.train.machine import Configuration, choose_configuration, describe_machine, keep_freed_memory
+from striate.train.machine import Configuration, describe_machine, keep_freed_memory
 from striate.train.network import ModelSpec
 from striate.train.run import RunConfig
 from striate.train.tracking import open_tracker

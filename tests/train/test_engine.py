@@ -13,8 +13,9 @@ from striate.data import Batch
 from striate.engine import Accelerated, has_bf16, is_available
 from striate.errors import MissingExtraError, UsageError
 from striate.train import engine as rooms
+from striate.train.choice import choose_configuration
 from striate.train.evaluate import predict_logits
-from striate.train.machine import Configuration, choose_configuration
+from striate.train.machine import Configuration
 from striate.train.recipe import Recipe
 
 needs_engine = pytest.mark.skipif(not is_available(), reason="the compiled part of the engine is not installed")
@@ -106,7 +107,7 @@ def test_a_training_in_the_engine_learns_as_in_pytorch(tmp_path, quiet, change):
 
 @needs_engine
 def test_auto_prints_both_figures(tmp_path, quiet, monkeypatch):
-    monkeypatch.setattr("striate.train.machine.SHORT_TRAINING_SECONDS", 0.0)
+    monkeypatch.setattr("striate.train.choice.SHORT_TRAINING_SECONDS", 0.0)
     run = striate.train("digits", epochs=1, output=tmp_path, threads=1, progress=quiet)
     measured = run.config.measured
     assert any("striate engine" in name for name in measured)

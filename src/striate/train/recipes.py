@@ -74,7 +74,7 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="cifar-fast",
-        epochs=18,
+        epochs=15,
         batch_size=1000,
         opt="muon",
         lr=0.18,
@@ -93,7 +93,7 @@ _RECIPES: tuple[Recipe, ...] = (
             crop_padding=2,
             crop_padding_mode="reflect",
             horizontal_flip="alternating",
-            early_epochs=8,
+            early_epochs=6,
             early_size=24,
         ),
     ),

@@ -17,6 +17,7 @@ from striate.data import Splits, load
 from striate.errors import DataError, UsageError
 from striate.train import checkpoint as checkpoints
 from striate.train import prepare
+from striate.train.choice import choose_configuration
 from striate.train.defaults import prepare_splits
 from striate.train.distributed import Processes, process_group, share_text
 from striate.train.engine import is_usable
@@ -25,7 +26,6 @@ from striate.train.journal import Journal
 from striate.train.loop import fit
 from striate.train.machine import (
     Configuration,
-    choose_configuration,
     describe_machine,
     keep_freed_memory,
     select_device,

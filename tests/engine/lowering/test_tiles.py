@@ -38,10 +38,11 @@ FOLLOWERS = {
 
 @pytest.fixture(autouse=True, scope="module")
 def _every_depth():
-    """Let sums run as tiles that are too short to gain by it."""
-    least, tiles.LEAST_DEPTH = tiles.LEAST_DEPTH, 1
+    """Let layers run as tiles that are too small to gain by it."""
+    least = tiles.LEAST_DEPTH, tiles.LEAST_CHANNELS
+    tiles.LEAST_DEPTH = tiles.LEAST_CHANNELS = 1
     yield
-    tiles.LEAST_DEPTH = least
+    tiles.LEAST_DEPTH, tiles.LEAST_CHANNELS = least
 
 
 @st.composite
@@ -78,6 +79,43 @@ def _check(assert_like_pytorch, filled, whole, case, name, *, learns, seed):
 @given(case=convolutions(), name=st.sampled_from(sorted(FOLLOWERS)), learns=st.booleans(), seed=SEEDS)
 def test_convolutions(assert_like_pytorch, filled, whole, case, name, learns, seed):
     _check(assert_like_pytorch, filled, whole, case, name, learns=learns, seed=seed)
+
+
+has_amx = pytest.mark.skipif(not (is_available() and machine().isa == "amx"), reason="the processor has no AMX")
+
+
+@has_amx
+@generated(max_examples=60)
+@given(case=convolutions(), learns=st.booleans(), is_exact=st.booleans(), seed=SEEDS)
+def test_weight_gradients_in_float32(assert_like_pytorch, filled, whole, normal, case, learns, is_exact, seed):
+    layer, shape = case
+    model = filled(nn.Sequential(nn.Conv2d(**layer)), seed=seed, exact=is_exact)
+    x = (whole if is_exact else normal)(shape, seed=seed).requires_grad_(learns)
+    fast = assert_like_pytorch(model, x, exact=is_exact, limit=2e-6, seed=seed)
+    kernels = {i.name for plan in fast.train().plans(x) for stage in plan.stages for i in stage.instructions}
+    assert "tile_outer" in kernels
+
+
+@has_amx
+def test_weight_gradients_of_large_and_small_numbers():
+    # Each number is a sum of three of bfloat16: from huge to tiny. Infinity becomes NaN, where PyTorch has one of the two.
+    torch.manual_seed(0)
+    model = nn.Conv2d(9, 17, 3, bias=False)
+    x = torch.randn(20, 9, 6, 5) * 10.0 ** torch.randint(-12, 12, (20, 9, 1, 1))
+    for marked in (None, float("inf"), float("nan")):
+        if marked is not None:
+            x[3, 4, 2, 2] = marked
+        results = []
+        for net in (copy.deepcopy(model).double(), model):
+            call = accelerate(net) if net is model else net
+            net.zero_grad()
+            call(x.to(net.weight.dtype)).sum().backward()
+            results.append(net.weight.grad.double())
+        truth, found = results
+        is_finite = truth.isfinite()
+        assert torch.equal(found.isfinite(), is_finite)
+        size = x.abs().nan_to_num(0, 0, 0).double().sum((0, 2, 3))[None, :, None, None].expand_as(truth)
+        assert bool(((found - truth).abs() <= 1e-6 * size)[is_finite].all())
 
 
 @needs_bf16

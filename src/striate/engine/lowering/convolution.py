@@ -201,7 +201,7 @@ def input_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parame
 
 def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     """Emit dL/dw into the slots' sums."""
-    if tiles.fits(b, layer, depth=layer.rows.output * layer.columns.output * b.machine.width):
+    if tiles.fits_weight_gradient(b, layer):
         tiles.weight_gradient(b, layer, x, dy, weight)
         return
     _reach(x, layer.rows.forward(), layer.columns.forward())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy.typing as npt
 from striate.engine._builder import Builder
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
+from striate.engine._machine import BF16_ISAS
 from striate.engine._tables import Window, floats_of, phases
 from striate.engine.lowering.activation import Epilogue
 from striate.engine.lowering.folding import layer_bias
@@ -25,8 +27,8 @@ if TYPE_CHECKING:
     from striate.engine.lowering.convolution import Layer
 
 __all__ = [
-    "dense_input_gradient", "dense_sums", "dense_weight_gradient", "fits", "input_gradient", "sum_taps",
-    "weight_gradient",
+    "dense_input_gradient", "dense_sums", "dense_weight_gradient", "fits", "fits_weight_gradient", "input_gradient",
+    "sum_taps", "weight_gradient",
 ]  # fmt: skip
 
 Ints = npt.NDArray[np.int64]
@@ -36,6 +38,8 @@ GATHERED_BYTES = 32 * 1024
 """What gathered rows of a weight gradient may fill: most of a common first-level cache."""
 LEAST_DEPTH = 64
 """Factors of a sum below which laying them out takes longer than float32 does."""
+LEAST_CHANNELS = 8
+"""Of inputs and outputs, for a weight gradient in float32: with fewer, most of a tile would be zeros."""
 COPY_CYCLES, PRODUCT_CYCLES = 2, 16
 """What it costs to copy a row, and to multiply two tiles."""
 
@@ -43,6 +47,15 @@ COPY_CYCLES, PRODUCT_CYCLES = 2, 16
 def fits(b: Builder, layer: Layer, *, depth: int) -> bool:
     """Whether a sum over so many factors runs as products of tiles: each output reads all channels, and not too few."""
     return b.machine.has_tiles and layer.groups == 1 and depth >= LEAST_DEPTH
+
+
+def fits_weight_gradient(b: Builder, layer: Layer) -> bool:
+    """Whether a weight gradient runs as products of tiles: in float32 where six of them are faster than one sum."""
+    if layer.groups != 1 or b.machine.isa not in BF16_ISAS:
+        return False
+    if b.machine.precision == "bf16":
+        return layer.rows.output * layer.columns.output * b.machine.width >= LEAST_DEPTH
+    return b.machine.isa == "amx" and min(layer.in_channels, layer.out_channels) >= LEAST_CHANNELS
 
 
 # Convolutions --------------------------------------------------------------------------------------------------------
@@ -82,47 +95,84 @@ def input_gradient(b: Builder, layer: Layer, dy: Lanes, dx: Lanes, weight: Param
 
 
 def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
-    """Emit dL/dw into the slots' sums: products of rows of x and transposed dy, both over pairs of pixels."""
-    rows, columns, channels = layer.rows.forward(), layer.columns.forward(), layer.in_channels
-    outputs, pairs = -(-layer.out_channels // TILE), -(-layer.columns.output // 2)
-    kernel = layer.rows.kernel * layer.columns.kernel
-    chunks, gathered = -(-channels // TILE), -(-layer.taps // TILE)
-    gathers = layer.columns.stride != 1 or gathered * (PRODUCT_CYCLES * outputs + TILE * COPY_CYCLES) < (
-        kernel * chunks * PRODUCT_CYCLES * outputs
-    )
-    inputs = gathered if gathers else kernel * chunks
-    halves = _halves(b, x, channels if gathers else chunks * TILE)
-    transposed = _transposed(b, dy, outputs=outputs, pairs=pairs)
-    above, below = rows.reach()
-    # The last pair of an odd row reads one pixel more, and multiplies it by 0.
-    last = (2 * pairs - 1) * columns.step + int(columns.offsets.max()) - (columns.size - 1)
-    halves.reach(above=above, below=below, left=columns.reach()[0], right=max(0, last))
-    piece = max(1, GATHERED_BYTES // (2 * 4 * FLOATS)) if gathers else layer.rows.output * pairs
-    piece = min(piece, layer.rows.output * pairs)
+    """Emit dL/dw into the slots' sums: products of rows of x and transposed dy, both over pairs of pixels.
 
-    def tap_rows() -> list[int]:
-        if gathers:
-            return list(range(layer.taps))
-        c, t = np.meshgrid(np.arange(channels), np.arange(kernel), indexing="ij")
-        return ((t * chunks + c // TILE) * TILE + c % TILE).reshape(-1).tolist()
+    In float32 each factor is taken as the sum of three numbers of bfloat16, and of their nine products those six that
+    are larger than the rounding of float32. Infinity, times a part that is 0, becomes NaN.
+    """
+    gradient = _WeightGradient(b, layer, weight)
+    parts = (0,) if b.machine.precision == "bf16" else (1, 2, 3)
+    rows = {part: gradient.rows_of(x, part) for part in parts}
+    columns = {part: gradient.columns_of(dy, part) for part in parts}
+    for one, other in product(parts, parts):
+        if one + other <= max(parts) + 1:
+            gradient.emit(rows[one], columns[other], macs=layer.macs if one == other == parts[0] else 0)
 
-    def encode() -> Encoded:
-        c, a, d = np.meshgrid(np.arange(channels), rows.offsets, columns.offsets, indexing="ij")
-        places = (c * halves.plane + a * halves.row + d).reshape(channels, kernel)
-        if gathers:
-            table = np.full(inputs * TILE, -1, dtype=np.int64)
-            # From the first place on, so that none is negative.
-            table[: layer.taps] = (places.reshape(-1) + halves.first) * TILE
-        else:
-            table = ((places[::TILE].T) + halves.first).reshape(-1) * TILE
-        i, q = np.meshgrid(np.arange(layer.rows.output), np.arange(pairs), indexing="ij")
-        steps = (i * layer.rows.stride * halves.row + 2 * q * layer.columns.stride).reshape(-1) * TILE
-        ints = [inputs, outputs, len(steps), halves.plane * TILE, layer.columns.stride * TILE, gathers, piece]
-        return Encoded([*ints, transposed.plane * TILE], tables=[table.tolist(), steps.tolist()])
 
-    slot = b.tile_slot(weight, tap_rows, inputs=inputs)
-    scratch = 4 * FLOATS * (4 + (2 * piece if gathers else 0))
-    b.emit("tile_outer", (halves, transposed, slot), encode, macs=layer.macs, scratch=scratch)
+class _WeightGradient:
+    """Products of tiles over pairs of pixels, and the slot that sums them."""
+
+    def __init__(self, b: Builder, layer: Layer, weight: Parameter) -> None:
+        self.b, self.layer = b, layer
+        self.outputs, self.pairs = -(-layer.out_channels // TILE), -(-layer.columns.output // 2)
+        self.kernel = layer.rows.kernel * layer.columns.kernel
+        self.chunks, gathered = -(-layer.in_channels // TILE), -(-layer.taps // TILE)
+        direct = self.kernel * self.chunks
+        self.gathers = layer.columns.stride != 1 or gathered * (PRODUCT_CYCLES * self.outputs + TILE * COPY_CYCLES) < (
+            direct * PRODUCT_CYCLES * self.outputs
+        )
+        self.inputs = gathered if self.gathers else direct
+        steps = layer.rows.output * self.pairs
+        self.piece = min(max(1, GATHERED_BYTES // (2 * 4 * FLOATS)), steps) if self.gathers else steps
+        self.slot = b.tile_slot(weight, self._tap_rows, inputs=self.inputs)
+
+    def rows_of(self, x: Lanes, part: int) -> Lanes:
+        """Emit x, or a part of its numbers, as rows of tiles."""
+        b, width, layer = self.b, self.b.machine.width, self.layer
+        channels = layer.in_channels if self.gathers else self.chunks * TILE
+        y = b.lanes((channels, *x.extent[1:]), lane_bytes=2, name=f"{x.name} in bfloat16")
+        above, below = layer.rows.forward().reach()
+        columns = layer.columns.forward()
+        # The last pair of an odd row reads one pixel more, and multiplies it by 0.
+        last = (2 * self.pairs - 1) * columns.step + int(columns.offsets.max()) - (columns.size - 1)
+        y.reach(above=above, below=below, left=columns.reach()[0], right=max(0, last))
+        b.emit("half_images", (x, y), lambda: Encoded([*x.extent, *x.placement(width), *y.placement(width), part]))
+        return y
+
+    def columns_of(self, dy: Lanes, part: int) -> Lanes:
+        """Emit dy, or a part of its numbers, as columns of tiles."""
+        b, width = self.b, self.b.machine.width
+        y = b.lanes((self.outputs, dy.extent[1], self.pairs * TILE), name=f"{dy.name} transposed")
+        ints = lambda: Encoded([*dy.extent, *dy.placement(width), y.plane * width, part])  # noqa: E731
+        b.emit("transpose_outputs", (dy, y), ints)
+        return y
+
+    def _tap_rows(self) -> list[int]:
+        if self.gathers:
+            return list(range(self.layer.taps))
+        c, t = np.meshgrid(np.arange(self.layer.in_channels), np.arange(self.kernel), indexing="ij")
+        return ((t * self.chunks + c // TILE) * TILE + c % TILE).reshape(-1).tolist()
+
+    def emit(self, x: Lanes, dy: Lanes, *, macs: int) -> None:
+        """Emit the products."""
+        layer = self.layer
+        rows, columns = layer.rows.forward(), layer.columns.forward()
+
+        def encode() -> Encoded:
+            c, a, d = np.meshgrid(np.arange(layer.in_channels), rows.offsets, columns.offsets, indexing="ij")
+            places = (c * x.plane + a * x.row + d).reshape(layer.in_channels, self.kernel) + x.first
+            if self.gathers:
+                table = np.full(self.inputs * TILE, -1, dtype=np.int64)
+                table[: layer.taps] = places.reshape(-1) * TILE
+            else:
+                table = places[::TILE].T.reshape(-1) * TILE
+            i, q = np.meshgrid(np.arange(layer.rows.output), np.arange(self.pairs), indexing="ij")
+            steps = (i * layer.rows.stride * x.row + 2 * q * layer.columns.stride).reshape(-1) * TILE
+            ints = [self.inputs, self.outputs, len(steps), x.plane * TILE, layer.columns.stride * TILE, self.gathers]
+            return Encoded([*ints, self.piece, dy.plane * TILE], tables=[table.tolist(), steps.tolist()])
+
+        scratch = 4 * FLOATS * (4 + (2 * self.piece if self.gathers else 0))
+        self.b.emit("tile_outer", (x, dy, self.slot), encode, macs=macs, scratch=scratch)
 
 
 def _pairs(b: Builder, x: Lanes, *, padded: bool) -> Lanes:
@@ -131,20 +181,6 @@ def _pairs(b: Builder, x: Lanes, *, padded: bool) -> Lanes:
     pairs = -(-channels // 2)
     y = b.lanes((-(-pairs // TILE) * TILE if padded else pairs, rows, columns), name=f"{x.name} in pairs")
     b.emit("pair_channels", (x, y), lambda: Encoded([*x.extent, *x.placement(width), *y.placement(width)]))
-    return y
-
-
-def _halves(b: Builder, x: Lanes, channels: int) -> Lanes:
-    width = b.machine.width
-    y = b.lanes((channels, *x.extent[1:]), lane_bytes=2, name=f"{x.name} in bfloat16")
-    b.emit("half_images", (x, y), lambda: Encoded([*x.extent, *x.placement(width), *y.placement(width)]))
-    return y
-
-
-def _transposed(b: Builder, dy: Lanes, *, outputs: int, pairs: int) -> Lanes:
-    width = b.machine.width
-    y = b.lanes((outputs, dy.extent[1], pairs * TILE), name=f"{dy.name} transposed")
-    b.emit("transpose_outputs", (dy, y), lambda: Encoded([*dy.extent, *dy.placement(width), y.plane * width]))
     return y
 
 

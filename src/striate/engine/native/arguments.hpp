@@ -335,12 +335,17 @@ struct PairChannelsArguments {
 struct HalfImagesArguments {
     Extent extent;
     Placement x, y;  // y: in bfloat16
+    int64_t part;
 };
+
+// 0: a number rounded to bfloat16; 1, 2 and 3: parts whose sum it is.
+constexpr int64_t BFLOAT16_PARTS = 3;
 
 struct TransposeOutputsArguments {
     Extent extent;  // of x
     Placement x;
     int64_t y_plane;  // floats from 16 channels to the next 16
+    int64_t part;
 };
 
 struct TilePackArguments {

@@ -43,27 +43,36 @@ inline void pair_features(const Call& call) {
     }
 }
 
+template <int PART> inline void halve_row(const float* x, uint16_t* y, int64_t end) {
+    int64_t j = 0;
+    for (; j + 2 * W <= end; j += 2 * W)
+        _mm512_storeu_si512(y + j, halves_of(part_of<PART>(load(x + j)), part_of<PART>(load(x + j + W))));
+    if (j == end) return;
+    const auto last = (__m512)part_of<PART>(load(x + j));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + j), (__m256i)_mm512_cvtneps_pbh(last));
+}
+
 // operands: x, halves.
 inline void half_images(const Call& call) {
+    constexpr decltype(&halve_row<0>) PARTS[] = {halve_row<0>, halve_row<1>, halve_row<2>, halve_row<3>};
     const auto& a = call.arguments<HalfImagesArguments>();
     const Share share(a.extent.channels * a.extent.rows, call.part, call.parts);
     for (int64_t block = 0; block < call.blocks; block++)
         for (int64_t unit = share.begin; unit < share.end; unit++) {
-            const int64_t c = unit / a.extent.rows, i = unit % a.extent.rows, end = a.extent.columns * W;
-            const float* x = a.x.at(call.f(0, block), c, i);
+            const int64_t c = unit / a.extent.rows, i = unit % a.extent.rows;
             auto* y = reinterpret_cast<uint16_t*>(call.u(1, block)) + a.y.first + c * a.y.plane + i * a.y.row;
-            int64_t j = 0;
-            for (; j + 2 * W <= end; j += 2 * W) _mm512_storeu_si512(y + j, halves_of(load(x + j), load(x + j + W)));
-            if (j < end) _mm256_storeu_si256(reinterpret_cast<__m256i*>(y + j), (__m256i)_mm512_cvtneps_pbh((__m512)load(x + j)));
+            PARTS[a.part](a.x.at(call.f(0, block), c, i), y, a.extent.columns * W);
         }
 }
 
 // 16 channels at two places as a tile whose rows are pairs of images, first those at the one place.
+template <int PART>
 inline void transpose_tile(const float* const (&first)[TILE], const float* const (&second)[TILE], float* tile) {
     vec rows[TILE];
 #pragma GCC unroll 16
     for (int c = 0; c < TILE; c++)
-        rows[c] = (vec)halves_of(first[c] ? load(first[c]) : vec{}, second[c] ? load(second[c]) : vec{});
+        rows[c] = (vec)halves_of(first[c] ? part_of<PART>(load(first[c])) : vec{},
+                                 second[c] ? part_of<PART>(load(second[c])) : vec{});
     transpose(rows);
 #pragma GCC unroll 16
     for (int r = 0; r < TILE; r++) store(tile + r * W, rows[r]);
@@ -71,6 +80,8 @@ inline void transpose_tile(const float* const (&first)[TILE], const float* const
 
 // operands: x, tiles of neighbouring pixels; channels and pixels that are missing are 0.
 inline void transpose_outputs(const Call& call) {
+    constexpr decltype(&transpose_tile<0>) PARTS[] = {transpose_tile<0>, transpose_tile<1>, transpose_tile<2>,
+                                                      transpose_tile<3>};
     const auto& a = call.arguments<TransposeOutputsArguments>();
     const int64_t tiles = (a.extent.channels + TILE - 1) / TILE, pairs = (a.extent.columns + 1) / 2;
     const Share share(tiles * a.extent.rows, call.part, call.parts);
@@ -85,7 +96,7 @@ inline void transpose_outputs(const Call& call) {
                     first[c] = is_there ? a.x.at(call.f(0, block), t * TILE + c, i) + 2 * q * W : nullptr;
                     second[c] = is_there && 2 * q + 1 < a.extent.columns ? first[c] + W : nullptr;
                 }
-                transpose_tile(first, second, y);
+                PARTS[a.part](first, second, y);
             }
         }
 }

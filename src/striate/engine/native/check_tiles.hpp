@@ -27,6 +27,7 @@ inline void check_pair_features(Check& c) {
 
 inline void check_half_images(Check& c) {
     const auto& a = c.arguments<HalfImagesArguments>();
+    c.within("part", a.part, 0, BFLOAT16_PARTS);
     c.positive("channels x rows x columns", {a.extent.channels, a.extent.rows, a.extent.columns});
     c.lanes(0, a.extent, a.x);
     c.half_lanes(1, c.places(a.extent, a.y), c.width());
@@ -34,6 +35,7 @@ inline void check_half_images(Check& c) {
 
 inline void check_transpose_outputs(Check& c) {
     const auto& a = c.arguments<TransposeOutputsArguments>();
+    c.within("part", a.part, 0, BFLOAT16_PARTS);
     c.positive("channels x rows x columns", {a.extent.channels, a.extent.rows, a.extent.columns});
     c.lanes(0, a.extent, a.x);
     const int64_t tiles = quotient_up(a.extent.channels, TILE), pairs = times(a.extent.rows, quotient_up(a.extent.columns, 2));

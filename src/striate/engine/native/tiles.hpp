@@ -135,6 +135,18 @@ inline void multiply(int64_t m, int64_t n, const Products& p, float* c, bool add
     }
 }
 
+// A number is the sum of three of bfloat16, which has 8 of its 24 bits: `PART` 1, 2 and 3. 0: all of it. Infinity and NaN are
+// in the first.
+template <int PART> inline vec part_of(vec x) {
+    if constexpr (PART == 0) return x;
+    const vec first = (vec)((ivec)x & static_cast<int32_t>(0xFFFF0000));
+    if constexpr (PART == 1) return first;
+    vec rest = x - first;
+    rest = select(rest == rest, rest, vec{});
+    const vec second = (vec)((ivec)rest & static_cast<int32_t>(0xFFFF0000));
+    return PART == 2 ? second : rest - second;
+}
+
 // Bfloat16 of two vectors, one after the other; or by turns, as pairs.
 inline __m512i halves_of(vec first, vec second) {
     return (__m512i)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
