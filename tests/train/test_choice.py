@@ -34,6 +34,8 @@ def _choose(monkeypatch, speeds, *, choices=ALL, start=START, batch=None, **opti
     tried = []
 
     class Step:
+        update_seconds = 0.0
+
         def __init__(self, model, batch, *, recipe, configuration):
             self._seconds = len(batch.targets) / speeds(configuration)
             tried.append((configuration, len(batch.targets)))
@@ -103,6 +105,8 @@ def test_a_few_slow_steps_do_not_hide_how_fast_the_engine_is(monkeypatch):
     seconds = iter([9.0, 0.5, 0.5, 0.01, 0.5])
 
     class Step:
+        update_seconds = 0.0
+
         def __init__(self, *arguments, **options):
             pass
 
@@ -119,6 +123,8 @@ def test_an_engine_that_is_slow_is_not_tried_for_long(monkeypatch):
     monkeypatch.setattr(choice.time, "perf_counter", lambda: next(now) / 10)
 
     class Step:
+        update_seconds = 0.0
+
         def __init__(self, *arguments, **options):
             pass
 
@@ -153,6 +159,8 @@ def test_a_short_training_is_timed_for_a_short_time(monkeypatch, num_images, ste
     count = []
 
     class Step:
+        update_seconds = 0.0
+
         def __init__(self, *arguments, **options):
             pass
 
@@ -175,3 +183,19 @@ def test_a_real_measurement_leaves_the_network_alone():
     assert all(speed > 0 for speed in measured.values())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
     assert all(parameter.grad is None for parameter in network.parameters())
+
+
+def test_the_update_takes_as_long_for_few_images_as_for_all(monkeypatch):
+    # 4 images of 1,000: passes of 0.04 s are 10 s for all, the optimizer's second remains one.
+    class Step:
+        update_seconds = 1.0
+
+        def __init__(self, *arguments, **options):
+            pass
+
+        def run(self, size=None):
+            return 1.04
+
+    monkeypatch.setattr(choice, "_Step", Step)
+    speeds = choice._speeds(_network(), _batch(), recipe=Recipe(), candidates=[START], num_images=1, whole=1000)
+    assert speeds[START] == pytest.approx(1000 / 11)

@@ -79,27 +79,27 @@ def choose_configuration(
             return own, {own.describe(): round(speed, 1)}
     asked: dict[str, Any] = {name: choices[name] for name in ("bf16", "channels_last") if choices.get(name) is not None}
     whole, batch = batch, _short_enough(model, batch, recipe=recipe, configuration=replace(start, **asked))
+    timing: dict[str, Any] = {"recipe": recipe, "num_images": num_images, "whole": len(whole.targets)}
     best, speeds = start, dict[Configuration, float]()
     for name, values in _open_choices(start, choices, images=batch.inputs.ndim == 4):
         plain, *others = [replace(best, **{name: value}) for value in values]
         best = plain
         if others:
-            speeds |= _speeds(model, batch, recipe=recipe, candidates=[plain, *others], num_images=num_images)
+            speeds |= _speeds(model, batch, candidates=[plain, *others], **timing)
             clear_winners = [other for other in others if speeds[other] > CLEAR_WIN * speeds[plain]]
             best = max(clear_winners, key=speeds.__getitem__, default=plain)
     tried = _labelled(speeds, batch, whole=whole)
     if tries_engine:
         if speeds and LONGEST_ENGINE_STEP_SECONDS * speeds[best] >= ENGINE_BATCH:
             batch = _first(whole, max(ENGINE_BATCH, len(batch.targets)))
-        timing: dict[str, Any] = {"num_images": num_images, "may_round": choices.get("bf16") is None}
-        if speeds := _with_engine(model, batch, recipe=recipe, best=best, own=own, **timing):
+        may_round = choices.get("bf16") is None
+        if speeds := _with_engine(model, batch, best=best, own=own, may_round=may_round, timing=timing):
             tried |= _labelled(speeds, batch, whole=whole)
             best = max(speeds, key=speeds.__getitem__)
     return best, tried
 
 
 def _labelled(speeds: Mapping[Configuration, float], batch: Batch, *, whole: Batch) -> dict[str, float]:
-    # Small steps spend more of their time on the optimizer: their images a second are not those of the training.
     cut = "" if len(batch.targets) == len(whole.targets) else f", in steps of {len(batch.targets)}"
     return {f"{configuration.describe()}{cut}": round(speed, 1) for configuration, speed in speeds.items()}
 
@@ -124,17 +124,16 @@ def _with_engine(
     model: nn.Module,
     batch: Batch,
     *,
-    recipe: Recipe,
     best: Configuration,
     own: Configuration,
-    num_images: float,
     may_round: bool,
+    timing: Mapping[str, Any],
 ) -> dict[Configuration, float]:
     """Time the engine against PyTorch's best; nothing where the engine cannot run the network."""
     rounded = replace(own, bf16=True)
     candidates = [best, own, rounded] if may_round and has_bf16() and rounded != own else [best, own]
     try:
-        speeds = _speeds(model, batch, recipe=recipe, candidates=candidates, num_images=num_images)
+        speeds = _speeds(model, batch, candidates=candidates, **timing)
     except StriateError:
         return {}
     if rounded in speeds and rounded != own and speeds[rounded] <= CLEAR_WIN * speeds[own]:
@@ -170,7 +169,7 @@ def _short_enough(model: nn.Module, batch: Batch, *, recipe: Recipe, configurati
     size = SMALLEST_BATCH
     while size < len(batch.targets):
         step = _Step(model, _first(batch, size), recipe=recipe, configuration=configuration)
-        if 2 * min(step.run(), step.run()) > LONGEST_STEP_SECONDS:
+        if 2 * min(step.run() - step.update_seconds for _ in range(2)) > LONGEST_STEP_SECONDS:
             break
         size *= 2
     return _first(batch, size)
@@ -181,23 +180,48 @@ def _first(batch: Batch, size: int | None) -> Batch:
 
 
 def _speeds(
-    model: nn.Module, batch: Batch, *, recipe: Recipe, candidates: list[Configuration], num_images: float
+    model: nn.Module,
+    batch: Batch,
+    *,
+    recipe: Recipe,
+    candidates: list[Configuration],
+    num_images: float,
+    whole: int | None = None,
 ) -> dict[Configuration, float]:
-    """Return images per second of each candidate, their steps taken in turn so that noise hits all alike."""
+    """Return images per second of each candidate, their steps taken in turn so that noise hits all alike.
+
+    Args:
+        model: The network.
+        batch: What is timed.
+        recipe: For the optimizer.
+        candidates: Configurations.
+        num_images: Of the training.
+        whole: Images of a real step: the passes take longer in proportion, the update does not; None: those of `batch`.
+    """
+    ratio = 1.0 if whole is None else whole / len(batch.targets)
+
+    def whole_seconds(step: _Step) -> float:
+        passes = step.run() - step.update_seconds
+        return passes * ratio + step.update_seconds
+
     steps = {candidate: _Step(model, batch, recipe=recipe, configuration=candidate) for candidate in candidates}
     for step in steps.values():
         step.run()  # warms up: memory, threads, compilation
     seconds: dict[Configuration, list[float]] = {candidate: [] for candidate in candidates}
-    training_seconds = steps[candidates[0]].run() * num_images / len(batch.targets)
+    training_seconds = whole_seconds(steps[candidates[0]]) * num_images / (ratio * len(batch.targets))
     deadline = time.perf_counter() + min(SECONDS_PER_CHOICE, SHARE_PER_CHOICE * training_seconds)
     while len(seconds[candidates[0]]) < FEWEST_STEPS or time.perf_counter() < deadline:
         for candidate, step in steps.items():
-            seconds[candidate].append(step.run())
-    return {candidate: len(batch.targets) / statistics.median(times) for candidate, times in seconds.items()}
+            seconds[candidate].append(whole_seconds(step))
+    images = ratio * len(batch.targets)
+    return {candidate: images / statistics.median(times) for candidate, times in seconds.items()}
 
 
 class _Step:
     """One training step in one configuration, on a copy of the model."""
+
+    update_seconds = 0.0
+    """Of the last step: what the optimizer took of it, whatever the number of images; 0 where it is not known."""
 
     def __init__(self, model: nn.Module, batch: Batch, *, recipe: Recipe, configuration: Configuration) -> None:
         self._configuration, self._batch = configuration, batch
@@ -225,7 +249,9 @@ class _Step:
             with self._configuration.autocast():
                 outputs = self._network(inputs)
             training_loss(outputs, batch).backward()
+            before_update = time.perf_counter()
             self._optimizer.step()
+            self.update_seconds = time.perf_counter() - before_update
             self._optimizer.zero_grad(set_to_none=True)
             _synchronize(inputs)
             return time.perf_counter() - begin

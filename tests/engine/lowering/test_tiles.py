@@ -98,7 +98,7 @@ def test_weight_gradients_in_float32(assert_like_pytorch, filled, whole, normal,
 
 @has_amx
 def test_weight_gradients_of_large_and_small_numbers():
-    # Each number is a sum of three of bfloat16: from huge to tiny. Infinity becomes NaN, where PyTorch has one of the two.
+    # Each number is a sum of three of bfloat16: from huge to tiny. Infinity becomes NaN; PyTorch has one of the two.
     torch.manual_seed(0)
     model = nn.Conv2d(9, 17, 3, bias=False)
     x = torch.randn(20, 9, 6, 5) * 10.0 ** torch.randint(-12, 12, (20, 9, 1, 1))
