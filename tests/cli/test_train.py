@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -47,10 +48,12 @@ def test_flags_reach_the_run(cli, quick, tmp_path):
 
 @pytest.mark.usefixtures("unmeasured")
 def test_the_folder_goes_to_standard_output_and_the_rest_to_standard_error(cli, quick, tmp_path):
+    frozen = gc.get_freeze_count()
     answer = cli("train", "digits", *quick, "-o", tmp_path)
     assert answer.out == f"{tmp_path / 'digits-cnn_cifar'}\n"
     assert "epoch 1/1" in answer.err
     assert "test accuracy" in answer.err
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, frozen)  # nothing is hidden from `capture`
 
 
 @pytest.mark.usefixtures("unmeasured")

@@ -207,13 +207,17 @@ def command(
 
 @contextmanager
 def _collection_paused() -> Iterator[None]:
-    """Import without looking for garbage, and never look at what was imported: it stays until the end."""
+    """Import without looking for garbage.
+
+    Not `gc.freeze`: `striate.capture` asks who holds a tensor, and frozen holders are not found.
+    """
+    was_enabled = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
-        gc.enable()
-        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _assignments(pairs: list[str]) -> dict[str, str]:
