@@ -38,9 +38,16 @@ def is_usable(asked: str, *, device: str, bf16: bool | None) -> bool:
 
     try:
         machine("bf16" if bf16 else "float32")
-    except (MissingExtraError, UsageError):
+    except MissingExtraError:
         if asked == "striate":
             raise
+        return False
+    except UsageError as error:
+        if asked == "striate":
+            raise UsageError(
+                "train: `engine` striate computes in bfloat16 (--amp) on processors with avx512_bf16, got one without. "
+                "Use --no-amp, or --engine auto."
+            ) from error
         return False
     return True
 
