@@ -26,9 +26,14 @@ class Machine:
     """Of the factors of layers: "float32" or "bf16". Sums, and everything between layers, are float32 in any case."""
 
     @property
-    def has_tiles(self) -> bool:
-        """Whether layers run as products of tiles of bfloat16."""
-        return self.precision == "bf16"
+    def parts(self) -> int:
+        """Numbers of bfloat16 whose sum a factor is where layers run as products of tiles; 0: they do not.
+
+        AMX multiplies them so fast that it pays in float32 too, which takes three of them and six products.
+        """
+        if self.precision == "bf16":
+            return 1
+        return 3 if self.isa == "amx" else 0
 
 
 def machine(precision: str = "float32") -> Machine:

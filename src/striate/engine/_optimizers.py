@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
+from striate.engine.extension import extension
 from striate.errors import UsageError
 
 __all__ = ["AdamUpdates", "SGDUpdates", "reason_against", "updates_of"]
@@ -74,6 +75,21 @@ class _Updates:
             tensor = state[name] = made
         return cast("Tensor", tensor)
 
+    @property
+    def momenta(self) -> list[bool]:
+        """Whether there is a momentum, for each group."""
+        return [bool(group.get("momentum")) for group in self.optimizer.param_groups]
+
+    def guard(self, parameters: Sequence[Tensor]) -> Any:
+        """Return a guard that says whether the state of parameters is still that of now."""
+        state = self.optimizer.state
+        same: list[tuple[dict[Any, Any], Any, Any]] = [(vars(self.optimizer), "state", state)]
+        for parameter in parameters:
+            if self.keeps(parameter):
+                same.append((state, parameter, state[parameter]))
+                same += [(state[parameter], name, state[parameter][name]) for name in self.states]
+        return extension().Guard(same, [], [])
+
     def finish(self) -> None:
         """Let schedulers know that a step was taken."""
         self.optimizer._opt_called = True  # type: ignore[attr-defined]
@@ -90,13 +106,17 @@ class SGDUpdates(_Updates):
         """Whether there is a momentum."""
         return bool(self.optimizer.param_groups[self._groups[id(parameter)]]["momentum"])
 
-    def numbers(self) -> list[float]:
-        """Return the numbers of all groups for this step."""
+    def numbers(self, updated: Sequence[Tensor] = ()) -> list[float]:
+        """Return the numbers of all groups for this step.
+
+        Args:
+            updated: Parameters that may have no state yet.
+        """
+        missing = {self.group(p) for p in updated if "momentum_buffer" not in self.optimizer.state.get(p, {})}
         numbers: list[float] = []
-        for group in self.optimizer.param_groups:
+        for n, group in enumerate(self.optimizer.param_groups):
             # PyTorch starts a momentum with the whole gradient, whatever the dampening.
-            is_first = any("momentum_buffer" not in self.optimizer.state.get(p, {}) for p in group["params"])
-            fresh = 1.0 if is_first else 1.0 - group["dampening"]
+            fresh = 1.0 if n in missing else 1.0 - group["dampening"]
             numbers += [float(group["lr"]), group["momentum"], fresh, group["weight_decay"], float(group["nesterov"])]
         return numbers
 
@@ -112,7 +132,7 @@ class AdamUpdates(_Updates):
         super().__init__(optimizer)
         self._decoupled = isinstance(optimizer, torch.optim.AdamW)
 
-    def numbers(self) -> list[float]:
+    def numbers(self, updated: Sequence[Tensor] = ()) -> list[float]:
         """Count the step, and return the numbers of all groups for it."""
         numbers: list[float] = []
         for group in self.optimizer.param_groups:

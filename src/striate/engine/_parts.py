@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from striate.engine._partition import Part, batch_counters, has_single_values
 from striate.engine.inference import Inference
-from striate.engine.plan import Plan
+from striate.engine.plan import Plan, new_seed
 from striate.engine.single import SinglePlan
 from striate.errors import UsageError
 from striate.graph.graph import Node
@@ -62,17 +62,13 @@ class ForwardPart:
     def __call__(self, values: dict[int, Tensor]) -> None:
         """Run the forward pass."""
         inputs = [values[node.index].detach().contiguous().resolve_neg() for node in self.part.inputs]
-        seed = _new_seed() if self._drops else 0
+        seed = new_seed() if self._drops else 0
         for counter in self._counters:
             counter.add_(1)
         with torch.no_grad():
             outputs = self.inference(inputs, seed=seed)
         for node, output in zip(self.part.outputs, outputs, strict=True):
             values[node.index] = output
-
-
-def _new_seed() -> int:
-    return int(torch.empty((), dtype=torch.int64).random_())
 
 
 class EnginePart:
@@ -94,7 +90,7 @@ class EnginePart:
         plan = self.plan
         inputs = [values[node.index].contiguous().resolve_neg() for node in self.part.inputs]
         parameters = [p.tensor.contiguous() for p in plan.parameters]
-        seed = _new_seed() if plan.builder.dropouts else 0
+        seed = new_seed() if plan.builder.dropouts else 0
         for counter in self._counters:
             counter.add_(1)
         apply: Any = _Function.apply

@@ -68,6 +68,12 @@ class Window:
         last = (len(self.targets) - 1) * self.step
         return max(0, -int(self.offsets.min())), max(0, last + int(self.offsets.max()) - (self.size - 1))
 
+    def runs(self) -> list[Ints]:
+        """Return the taps in the order of their offsets, divided where an offset does not follow the one before it."""
+        order = np.argsort(self.offsets)
+        ends = np.flatnonzero(np.diff(self.offsets[order]) != 1) + 1
+        return [run for run in np.split(order, ends) if len(run)]
+
     def meeting(self, number: int) -> tuple[int, int]:
         """Return which taps (half open) of a target meet the source and not its padding."""
         met = np.flatnonzero((number * self.step + self.offsets >= 0) & (number * self.step + self.offsets < self.size))

@@ -23,7 +23,7 @@ from striate.engine.lowering import lower
 from striate.engine.lowering.movement import extent_of
 from striate.graph.graph import Graph, Node, Parameter
 
-__all__ = ["Plan", "Tape"]
+__all__ = ["Plan", "Tape", "new_seed"]
 
 
 class Tape:
@@ -263,3 +263,8 @@ def _tensor(external: str, memory: dict[str, Any]) -> Tensor | None:
     kind = next(k for k in KINDS if external.startswith(k))
     tensors = memory.get("gradient_of_output" if kind == "gradient" else kind)
     return tensors[int(external.removeprefix(kind))] if tensors else None
+
+
+def new_seed() -> int:
+    """Draw what the masks of dropout depend on, as `torch.manual_seed` decides."""
+    return int(torch.empty((), dtype=torch.int64).random_())

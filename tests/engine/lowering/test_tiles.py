@@ -1,6 +1,7 @@
-"""Layers in bfloat16: whole numbers of three bits are exact in it, so their sums are those of PyTorch's float64.
+"""Layers as products of tiles: whole numbers of three bits are exact in bfloat16, and so are their sums.
 
-Numbers that are rounded are compared with float64 too, and allowed what PyTorch's own bfloat16 is off.
+Numbers that are rounded are compared with float64 too, and allowed what PyTorch's own bfloat16 is off; in float32,
+where each factor is a sum of three, as much as any other sum of float32.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.nn import functional as F
 from striate import models
 from striate.engine import TrainingStep, accelerate, has_bf16, is_available
 from striate.engine._machine import machine
-from striate.engine.lowering import tiles
+from striate.engine.lowering import _tile_costs as costs
 from striate.errors import UsageError
 
 needs_bf16 = pytest.mark.skipif(not (is_available() and has_bf16()), reason="the instruction set has no bfloat16")
@@ -37,12 +38,13 @@ FOLLOWERS = {
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _every_depth():
+def _always():
     """Let layers run as tiles that are too small to gain by it."""
-    least = tiles.LEAST_DEPTH, tiles.LEAST_CHANNELS
-    tiles.LEAST_DEPTH = tiles.LEAST_CHANNELS = 1
-    yield
-    tiles.LEAST_DEPTH, tiles.LEAST_CHANNELS = least
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(costs, "LEAST_DEPTH", 1)
+        for rate in ("VECTOR_RATE", "WINOGRAD_RATE", "OUTER_RATE"):
+            patch.setattr(costs, rate, 1e-6)
+        yield
 
 
 @st.composite
@@ -84,16 +86,46 @@ def test_convolutions(assert_like_pytorch, filled, whole, case, name, learns, se
 has_amx = pytest.mark.skipif(not (is_available() and machine().isa == "amx"), reason="the processor has no AMX")
 
 
+def _kernels(fast, x):
+    return {i.name for plan in fast.train().plans(x) for stage in plan.stages for i in stage.instructions}
+
+
 @has_amx
-@generated(max_examples=60)
-@given(case=convolutions(), learns=st.booleans(), is_exact=st.booleans(), seed=SEEDS)
-def test_weight_gradients_in_float32(assert_like_pytorch, filled, whole, normal, case, learns, is_exact, seed):
+@generated(max_examples=120)
+@given(
+    case=convolutions(),
+    name=st.sampled_from(sorted(FOLLOWERS)),
+    learns=st.booleans(),
+    is_exact=st.booleans(),
+    seed=SEEDS,
+)
+def test_convolutions_in_float32(assert_like_pytorch, filled, whole, normal, case, name, learns, is_exact, seed):
     layer, shape = case
-    model = filled(nn.Sequential(nn.Conv2d(**layer)), seed=seed, exact=is_exact)
+    model = filled(
+        nn.Sequential(nn.Conv2d(**layer), *FOLLOWERS[name if is_exact else "nothing"]), seed=seed, exact=is_exact
+    )
     x = (whole if is_exact else normal)(shape, seed=seed).requires_grad_(learns)
     fast = assert_like_pytorch(model, x, exact=is_exact, limit=2e-6, seed=seed)
-    kernels = {i.name for plan in fast.train().plans(x) for stage in plan.stages for i in stage.instructions}
-    assert "tile_outer" in kernels
+    assert {"tile_sums", "tile_outer"} <= _kernels(fast, x)
+
+
+@has_amx
+@generated(max_examples=80)
+@given(
+    batch=st.integers(1, 4) | st.integers(5, 100),
+    features=st.integers(1, 70) | st.sampled_from([255, 256, 257, 600]),
+    outputs=st.integers(1, 40),
+    learns=st.booleans(),
+    is_exact=st.booleans(),
+    seed=SEEDS,
+)
+def test_dense_layers_in_float32(
+    assert_like_pytorch, filled, whole, normal, batch, features, outputs, learns, is_exact, seed
+):
+    model = filled(nn.Linear(features, outputs), seed=seed, exact=is_exact)
+    x = (whole if is_exact else normal)((batch, features), seed=seed).requires_grad_(learns)
+    fast = assert_like_pytorch(model, x, exact=is_exact, limit=2e-6, seed=seed)
+    assert {"tile_sums", "tile_dense_gradient"} <= _kernels(fast, x)
 
 
 @has_amx

@@ -23,6 +23,10 @@ from striate.ops.convolution import Convolution
 __all__ = ["connect", "convolve", "is_depthwise", "may_pool"]
 
 
+SHARED_BYTES, SHARED_VECTORS = 256 * 1024, 4
+"""Weights of a dense layer from which on it is divided into tiles of so many vectors, for several threads."""
+
+
 @dataclass(frozen=True)
 class _Tile:
     """Vectors of outputs that are summed together, and the input channels that they read."""
@@ -245,8 +249,9 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
     count = vectors_of(outputs, b.machine.width)
     source = image_of(x)
     scope = scope_of(source, y, floats=features * count * b.machine.width)
-    # As even as can be: the widest tiles keep most sums of one image in flight.
-    vectors, tile_pixels = -(-count // -(-count // MOST_VECTORS)), 1
+    # As even as can be: the widest tiles keep most sums of one image in flight; many weights want several threads.
+    most = MOST_VECTORS if 4 * features * count * b.machine.width < SHARED_BYTES else SHARED_VECTORS
+    vectors, tile_pixels = -(-count // -(-count // most)), 1
     if scope is Scope.CHUNK:
         vectors, tile_pixels = tile_of(count, IMAGES_TOGETHER, b.machine.accumulators)
     whole = (0, features)

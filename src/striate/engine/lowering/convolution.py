@@ -23,6 +23,8 @@ __all__ = ["Layer", "convolve", "layer_of", "reason_against"]
 
 CACHE_BYTES = 256 * 1024
 """What the rows that a piece reads may fill: half of a common second-level cache."""
+LONG_VECTORS = 24
+"""Accumulators of instruction sets with 32 registers of 64 bytes."""
 PIECE_BYTES = 2 * 1024
 """What the output gradients of a piece of a weight gradient may fill for each lane: half of a common first-level cache,
 where longer vectors come with larger ones."""
@@ -136,7 +138,7 @@ def sum_taps(
     argmax: Lanes | None,
 ) -> None:
     """Emit the forward pass of a convolution."""
-    if tiles.fits(b, layer, depth=layer.taps):
+    if tiles.fits_sums(b, layer):
         tiles.sum_taps(b, layer, x, weight, bias, y, epilogue, argmax)
         return
     if layer.is_winograd:
@@ -182,7 +184,7 @@ def _reach(x: Lanes, rows: Window, columns: Window, *, skips_rows: bool = False)
 def input_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     """Emit dL/dx: for each remainder of the position by the stride, a sum over the taps that met it."""
     dx, accumulate = b.add_to_gradient(x)
-    if tiles.fits(b, layer, depth=layer.out_channels * layer.rows.kernel * layer.columns.kernel):
+    if tiles.fits_input_gradient(b, layer):
         tiles.input_gradient(b, layer, dy, dx, weight, accumulate=accumulate)
         return
     if layer.is_winograd:
@@ -207,8 +209,7 @@ def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Param
     _reach(x, layer.rows.forward(), layer.columns.forward())
     width = b.machine.width
     outputs, taps = layer.group_outputs, layer.taps
-    tile_outputs, tile_taps = cheapest_tile(outputs, taps, b.machine.accumulators)
-    tile_taps = min(tile_taps, 9)
+    tile_outputs, tile_taps = _outer_tile(outputs, taps, b.machine.accumulators)
 
     def encode() -> Encoded:
         c, u, v = np.meshgrid(
@@ -228,6 +229,19 @@ def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Param
         )
 
     b.emit("outer", (x, dy, b.slot_of(weight)), encode, macs=layer.macs)
+
+
+def _outer_tile(outputs: int, taps: int, accumulators: int) -> tuple[int, int]:
+    """Return how many outputs and taps of a weight gradient are summed together.
+
+    With long vectors, the gradients of more than four outputs leave no place for x in a first-level cache.
+    """
+    if accumulators < LONG_VECTORS:
+        tile_outputs, tile_taps = cheapest_tile(outputs, taps, accumulators)
+        return tile_outputs, min(tile_taps, 9)
+    tile_outputs = min(outputs, 4)
+    most = min(accumulators // tile_outputs, 9)
+    return tile_outputs, -(-taps // -(-taps // most))
 
 
 def bias_gradient(b: Builder, dy: Lanes, bias: Parameter) -> None:

@@ -54,7 +54,7 @@ def connect(b: Builder, node: Node, x: Value, epilogue: Epilogue) -> Value:
 
 
 def _sum(b: Builder, weight: Parameter, bias: Parameter | None, x: Lanes, y: Lanes, epilogue: Epilogue) -> None:
-    if b.machine.has_tiles:
+    if tiles.fits_dense(b, x.features, y.features):
         tiles.dense_sums(b, weight, bias, x, y, epilogue)
         return
     outputs, features = weight.tensor.shape
@@ -98,7 +98,7 @@ def _encoded(
 def _input_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     outputs, features = weight.tensor.shape
     dx, accumulate = b.add_to_gradient(x)
-    if b.machine.has_tiles:
+    if tiles.fits_dense(b, outputs, features):
         tiles.dense_input_gradient(b, weight, dy, dx, accumulate=accumulate)
         return
     packed, tile = _pack(b, weight, None, outputs=features, taps=outputs, transposed=True)
@@ -111,10 +111,10 @@ def _input_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
 
 
 def _weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
-    if b.machine.has_tiles:
+    outputs, features = weight.tensor.shape
+    if tiles.fits_dense_gradient(b, features, outputs):
         tiles.dense_weight_gradient(b, x, dy, weight)
         return
-    outputs, features = weight.tensor.shape
     width, has_many = b.machine.width, b.machine.accumulators >= 24
     # The tile of `dense_weight_gradient` in native/layout.hpp.
     tile_outputs, panel = (6, 4 * width) if has_many else (4, 3 * width)

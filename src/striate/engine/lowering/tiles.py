@@ -1,7 +1,8 @@
-"""Convolutions and dense layers in bfloat16: products of tiles of 16 x 32 by 32 x 16 numbers, summed in float32.
+"""Convolutions and dense layers as products of tiles of 16 x 32 by 32 x 16 numbers of bfloat16, summed in float32.
 
-Factors are rounded to bfloat16 and laid out as tiles just before they are multiplied. What a layer reads and leaves,
-its bias and its gradients are float32, and so are the weights that an optimizer updates. See native/bfloat.hpp.
+Factors are laid out as tiles just before they are multiplied: rounded to bfloat16, or, in float32, each taken as the
+sum of three numbers of it. What a layer reads and leaves, its bias and its gradients are float32, and so are the
+weights that an optimizer updates. See native/tile_layout.hpp.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import numpy.typing as npt
 from striate.engine._builder import Builder
 from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
-from striate.engine._machine import BF16_ISAS
 from striate.engine._tables import Window, floats_of, phases
+from striate.engine.lowering import _tile_costs as costs
 from striate.engine.lowering.activation import Epilogue
 from striate.engine.lowering.folding import layer_bias
 from striate.graph.graph import Parameter
@@ -27,35 +28,62 @@ if TYPE_CHECKING:
     from striate.engine.lowering.convolution import Layer
 
 __all__ = [
-    "dense_input_gradient", "dense_sums", "dense_weight_gradient", "fits", "fits_weight_gradient", "input_gradient",
-    "sum_taps", "weight_gradient",
+    "dense_input_gradient", "dense_sums", "dense_weight_gradient", "fits_dense", "fits_dense_gradient",
+    "fits_input_gradient", "fits_sums", "fits_weight_gradient", "input_gradient", "sum_taps", "weight_gradient",
 ]  # fmt: skip
 
 Ints = npt.NDArray[np.int64]
 TILE, DEPTH, FLOATS = 16, 32, 256
 """Rows of a tile, bfloat16 of a row, and floats that a tile fills."""
-GATHERED_BYTES = 32 * 1024
-"""What gathered rows of a weight gradient may fill: most of a common first-level cache."""
-LEAST_DEPTH = 64
-"""Factors of a sum below which laying them out takes longer than float32 does."""
-LEAST_CHANNELS = 8
-"""Of inputs and outputs, for a weight gradient in float32: with fewer, most of a tile would be zeros."""
-COPY_CYCLES, PRODUCT_CYCLES = 2, 16
-"""What it costs to copy a row, and to multiply two tiles."""
+PIXELS = 4
+"""That are summed together, as in native/arguments.hpp."""
+PIECE_BYTES = 512 * 1024
+"""What the factors of a piece of a weight gradient may fill: a part of a common second-level cache."""
 
 
-def fits(b: Builder, layer: Layer, *, depth: int) -> bool:
-    """Whether a sum over so many factors runs as products of tiles: each output reads all channels, and not too few."""
-    return b.machine.has_tiles and layer.groups == 1 and depth >= LEAST_DEPTH
+def fits_sums(b: Builder, layer: Layer) -> bool:
+    """Whether a convolution runs as products of tiles: each output reads all channels, and it is faster."""
+    if layer.groups != 1 or not b.machine.parts:
+        return False
+    return costs.sums_are_faster(
+        [(layer.rows.forward(), layer.columns.forward())],
+        channels=layer.in_channels,
+        outputs=layer.out_channels,
+        pixels=layer.rows.size * layer.columns.size,
+        parts=b.machine.parts,
+        is_winograd=layer.is_winograd,
+    )
+
+
+def fits_input_gradient(b: Builder, layer: Layer) -> bool:
+    """Whether its input gradient does."""
+    if layer.groups != 1 or not b.machine.parts:
+        return False
+    return costs.sums_are_faster(
+        [(rows, columns) for rows in phases(layer.rows) for columns in phases(layer.columns)],
+        channels=layer.out_channels,
+        outputs=layer.in_channels,
+        pixels=layer.rows.output * layer.columns.output,
+        parts=b.machine.parts,
+        is_winograd=layer.is_winograd,
+    )
 
 
 def fits_weight_gradient(b: Builder, layer: Layer) -> bool:
-    """Whether a weight gradient runs as products of tiles: in float32 where six of them are faster than one sum."""
-    if layer.groups != 1 or b.machine.isa not in BF16_ISAS:
+    """Whether its weight gradient does."""
+    if layer.groups != 1 or not b.machine.parts:
         return False
-    if b.machine.precision == "bf16":
-        return layer.rows.output * layer.columns.output * b.machine.width >= LEAST_DEPTH
-    return b.machine.isa == "amx" and min(layer.in_channels, layer.out_channels) >= LEAST_CHANNELS
+    return costs.gradient_is_faster(layer, width=b.machine.width, parts=b.machine.parts)
+
+
+def fits_dense(b: Builder, features: int, outputs: int) -> bool:
+    """Whether sums over so many features do."""
+    return bool(b.machine.parts) and costs.dense_is_faster(features, outputs, parts=b.machine.parts)
+
+
+def fits_dense_gradient(b: Builder, features: int, outputs: int) -> bool:
+    """Whether the weight gradient of a dense layer does."""
+    return bool(b.machine.parts) and costs.dense_gradient_is_faster(features, outputs, parts=b.machine.parts)
 
 
 # Convolutions --------------------------------------------------------------------------------------------------------
@@ -73,7 +101,8 @@ def sum_taps(
 ) -> None:
     """Emit the forward pass of a convolution."""
     kernel = layer.rows.kernel * layer.columns.kernel
-    sums = _Sums(b, layer.rows.forward(), layer.columns.forward(), x, y, outputs=layer.out_channels)
+    windows = layer.rows.forward(), layer.columns.forward()
+    sums = _Sums(b, *windows, _pairs(b, x), y, channels=layer.in_channels, outputs=layer.out_channels)
     elements = lambda a, d, c: c * kernel + a * layer.columns.kernel + d  # noqa: E731
     packed = sums.pack(weight, elements, output_stride=layer.taps, coefficients=epilogue.coefficients)
     total = layer_bias(b, bias, epilogue.coefficients, layer.out_channels)
@@ -84,29 +113,18 @@ def input_gradient(b: Builder, layer: Layer, dy: Lanes, dx: Lanes, weight: Param
     """Emit dL/dx: for each remainder of the position by the stride, a sum over the taps that met it."""
     kernel = layer.rows.kernel * layer.columns.kernel
     elements = lambda a, d, k: k * layer.taps + a * layer.columns.kernel + d  # noqa: E731
-    windows = [(rows, columns) for rows in phases(layer.rows) for columns in phases(layer.columns)]
-    # Whatever stride there is, the gradients of the outputs are laid out once.
-    source = _pairs(b, dy, padded=any(not _gathers(r, c, dy, layer.in_channels) for r, c in windows))
-    for rows, columns in windows:
-        sums = _Sums(b, rows, columns, dy, dx, outputs=layer.in_channels, source=source)
+    pairs = _pairs(b, dy)  # whatever stride there is, once
+    for rows, columns in ((rows, columns) for rows in phases(layer.rows) for columns in phases(layer.columns)):
+        sums = _Sums(b, rows, columns, pairs, dx, channels=layer.out_channels, outputs=layer.in_channels)
         packed = sums.pack(weight, elements, output_stride=kernel)
         macs = layer.macs * len(rows.taps) * len(columns.taps) // kernel
         sums.emit(packed, None, None, Epilogue(), macs=macs, accumulate=accumulate)
 
 
 def weight_gradient(b: Builder, layer: Layer, x: Lanes, dy: Lanes, weight: Parameter) -> None:
-    """Emit dL/dw into the slots' sums: products of rows of x and transposed dy, both over pairs of pixels.
-
-    In float32 each factor is taken as the sum of three numbers of bfloat16, and of their nine products those six that
-    are larger than the rounding of float32. Infinity, times a part that is 0, becomes NaN.
-    """
+    """Emit dL/dw into the slots' sums: products of rows of x and transposed dy, both over pairs of pixels."""
     gradient = _WeightGradient(b, layer, weight)
-    parts = (0,) if b.machine.precision == "bf16" else (1, 2, 3)
-    rows = {part: gradient.rows_of(x, part) for part in parts}
-    columns = {part: gradient.columns_of(dy, part) for part in parts}
-    for one, other in product(parts, parts):
-        if one + other <= max(parts) + 1:
-            gradient.emit(rows[one], columns[other], macs=layer.macs if one == other == parts[0] else 0)
+    gradient.emit(gradient.rows_of(x), dy, macs=layer.macs)
 
 
 class _WeightGradient:
@@ -116,35 +134,32 @@ class _WeightGradient:
         self.b, self.layer = b, layer
         self.outputs, self.pairs = -(-layer.out_channels // TILE), -(-layer.columns.output // 2)
         self.kernel = layer.rows.kernel * layer.columns.kernel
-        self.chunks, gathered = -(-layer.in_channels // TILE), -(-layer.taps // TILE)
-        direct = self.kernel * self.chunks
-        self.gathers = layer.columns.stride != 1 or gathered * (PRODUCT_CYCLES * self.outputs + TILE * COPY_CYCLES) < (
-            direct * PRODUCT_CYCLES * self.outputs
-        )
-        self.inputs = gathered if self.gathers else direct
-        steps = layer.rows.output * self.pairs
-        self.piece = min(max(1, GATHERED_BYTES // (2 * 4 * FLOATS)), steps) if self.gathers else steps
+        self.chunks = -(-layer.in_channels // TILE)
+        self.gathers = costs.gathers_pixels(layer, parts=b.machine.parts)
+        self.inputs = -(-layer.taps // TILE) if self.gathers else self.kernel * self.chunks
+        self.planes = layer.in_channels if self.gathers else self.chunks * TILE
+        self.piece = self._piece()
         self.slot = b.tile_slot(weight, self._tap_rows, inputs=self.inputs)
 
-    def rows_of(self, x: Lanes, part: int) -> Lanes:
-        """Emit x, or a part of its numbers, as rows of tiles."""
-        b, width, layer = self.b, self.b.machine.width, self.layer
-        channels = layer.in_channels if self.gathers else self.chunks * TILE
-        y = b.lanes((channels, *x.extent[1:]), lane_bytes=2, name=f"{x.name} in bfloat16")
+    def _piece(self) -> int:
+        """Return for how many steps all tiles are multiplied before the next ones."""
+        step_bytes = self.b.machine.parts * 4 * FLOATS * (self.outputs + (2 if self.gathers else self.chunks))
+        return min(self.layer.rows.output * self.pairs, max(1, PIECE_BYTES // step_bytes))
+
+    def rows_of(self, x: Lanes) -> Lanes:
+        """Emit x as rows of tiles."""
+        b, width, layer, parts = self.b, self.b.machine.width, self.layer, self.b.machine.parts
+        y = b.lanes((parts * self.planes, *x.extent[1:]), lane_bytes=2, name=f"{x.name} in bfloat16")
         above, below = layer.rows.forward().reach()
         columns = layer.columns.forward()
         # The last pair of an odd row reads one pixel more, and multiplies it by 0.
         last = (2 * self.pairs - 1) * columns.step + int(columns.offsets.max()) - (columns.size - 1)
         y.reach(above=above, below=below, left=columns.reach()[0], right=max(0, last))
-        b.emit("half_images", (x, y), lambda: Encoded([*x.extent, *x.placement(width), *y.placement(width), part]))
-        return y
 
-    def columns_of(self, dy: Lanes, part: int) -> Lanes:
-        """Emit dy, or a part of its numbers, as columns of tiles."""
-        b, width = self.b, self.b.machine.width
-        y = b.lanes((self.outputs, dy.extent[1], self.pairs * TILE), name=f"{dy.name} transposed")
-        ints = lambda: Encoded([*dy.extent, *dy.placement(width), y.plane * width, part])  # noqa: E731
-        b.emit("transpose_outputs", (dy, y), ints)
+        def encode() -> Encoded:
+            return Encoded([*x.extent, *x.placement(width), *y.placement(width), parts, self.planes])
+
+        b.emit("half_images", (x, y), encode)
         return y
 
     def _tap_rows(self) -> list[int]:
@@ -168,60 +183,58 @@ class _WeightGradient:
                 table = places[::TILE].T.reshape(-1) * TILE
             i, q = np.meshgrid(np.arange(layer.rows.output), np.arange(self.pairs), indexing="ij")
             steps = (i * layer.rows.stride * x.row + 2 * q * layer.columns.stride).reshape(-1) * TILE
-            ints = [self.inputs, self.outputs, len(steps), x.plane * TILE, layer.columns.stride * TILE, self.gathers]
-            return Encoded([*ints, self.piece, dy.plane * TILE], tables=[table.tolist(), steps.tolist()])
+            ints = [*dy.extent, *dy.placement(self.b.machine.width), self.inputs, x.plane * TILE]
+            ints += [layer.columns.stride * TILE, self.gathers, self.piece]
+            ints += [self.b.machine.parts, self.planes * x.plane * TILE]
+            return Encoded(ints, tables=[table.tolist(), steps.tolist()])
 
-        scratch = 4 * FLOATS * (4 + (2 * self.piece if self.gathers else 0))
+        scratch = 4 * FLOATS * self.b.machine.parts * self.piece * (self.outputs + (2 if self.gathers else 0))
         self.b.emit("tile_outer", (x, dy, self.slot), encode, macs=macs, scratch=scratch)
 
 
-def _pairs(b: Builder, x: Lanes, *, padded: bool) -> Lanes:
-    """Emit x as pairs of channels; padded to whole tiles of 16 pairs where tiles are read where they are."""
-    width, (channels, rows, columns) = b.machine.width, x.extent
-    pairs = -(-channels // 2)
-    y = b.lanes((-(-pairs // TILE) * TILE if padded else pairs, rows, columns), name=f"{x.name} in pairs")
-    b.emit("pair_channels", (x, y), lambda: Encoded([*x.extent, *x.placement(width), *y.placement(width)]))
+def _pairs(b: Builder, x: Lanes) -> Lanes:
+    """Emit x as pairs of channels: in the place of each pixel all of its pairs, one after the other."""
+    width, parts, pairs = b.machine.width, b.machine.parts, -(-x.extent[0] // 2)
+    y = b.lanes((parts, *x.extent[1:]), lane_bytes=4 * pairs, name=f"{x.name} in pairs")
+
+    def encode() -> Encoded:
+        return Encoded([*x.extent, *x.placement(width), *y.placement(width * pairs), parts])
+
+    b.emit("pair_channels", (x, y), encode)
     return y
 
 
-def _gathers(rows: Window, columns: Window, x: Lanes, outputs: int) -> bool:
-    """Whether it is faster to gather what a pixel meets than to multiply tiles that are filled up with zeros."""
-    places, pairs, tiles = len(rows.taps) * len(columns.taps), -(-x.extent[0] // 2), -(-outputs // TILE)
-    gathered = -(-places * pairs // TILE) * tiles * PRODUCT_CYCLES + places * pairs * COPY_CYCLES
-    return gathered < places * -(-pairs // TILE) * tiles * PRODUCT_CYCLES
-
-
 class _Sums:
-    """One `tile_sums` instruction and the packing of its weights."""
+    """One `tile_sums` instruction and the packing of its weights.
+
+    A tile is 16 of the vectors that follow each other from the first place of a row of the kernel to its last. What a
+    last tile holds beyond is multiplied by 0.
+    """
 
     def __init__(
-        self,
-        b: Builder,
-        rows: Window,
-        columns: Window,
-        x: Lanes,
-        y: Lanes,
-        *,
-        outputs: int,
-        source: Lanes | None = None,
+        self, b: Builder, rows: Window, columns: Window, x: Lanes, y: Lanes, *, channels: int, outputs: int
     ) -> None:
-        self.b, self.rows, self.columns, self.y, self.outputs = b, rows, columns, y, outputs
-        self.channels = x.extent[0]
-        self.gathers = _gathers(rows, columns, x, outputs)
-        self.x = source or _pairs(b, x, padded=not self.gathers)
+        self.b, self.rows, self.columns, self.x, self.y = b, rows, columns, x, y
+        self.channels, self.outputs, self.pairs = channels, outputs, -(-channels // 2)
         (above, below), (left, right) = rows.reach(), columns.reach()
-        self.x.reach(above=above, below=below, left=left, right=right)
-        places, pairs = len(rows.taps) * len(columns.taps), -(-self.channels // 2)
-        self.steps = -(-places * pairs // TILE) if self.gathers else places * -(-pairs // TILE)
+        beyond = max((-(-(-len(run) * self.pairs % TILE) // self.pairs) for run in columns.runs()), default=0)
+        x.reach(above=above, below=below, left=left, right=right + beyond)
+        self.steps = costs.steps_of_pixel(rows, columns, channels=channels)
 
-    def _order(self) -> tuple[Ints, Ints, Ints]:
-        """Return row and column of the kernel, and pair of channels, of each row of all steps' tiles."""
-        if self.gathers:
-            pairs = np.arange(-(-self.channels // 2))
-        else:
-            pairs = np.arange(-(-self.channels // DEPTH) * TILE)
-        a, d, q = np.meshgrid(np.arange(len(self.rows.taps)), np.arange(len(self.columns.taps)), pairs, indexing="ij")
-        return a.reshape(-1), d.reshape(-1), q.reshape(-1)
+    def _order(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """Return of each vector of all steps' tiles row and column of the kernel and pair of channels, -1: beyond.
+
+        The fourth is where each step's tile begins: row and column of the kernel, vectors behind their place.
+        """
+        vectors: list[tuple[int, int, int]] = []
+        begins: list[tuple[int, int, int]] = []
+        for a, run in product(range(len(self.rows.taps)), self.columns.runs()):
+            own = [(a, int(d), q) for d in run for q in range(self.pairs)]
+            own += [(0, 0, -1)] * (-len(own) % TILE)
+            begins += [(a, int(run[0]), first) for first in range(0, len(own), TILE)]
+            vectors += own
+        tables = np.array(vectors, dtype=np.int64).reshape(-1, 3).T
+        return tables[0], tables[1], tables[2], np.array(begins, dtype=np.int64).reshape(-1, 3)
 
     def pack(
         self,
@@ -234,12 +247,12 @@ class _Sums:
         """Emit the packing; `element` says where a tap's weight is, from row and column of the kernel and channel."""
 
         def elements() -> list[int]:
-            a, d, q = self._order()
+            a, d, q, _ = self._order()
             table = np.full(self.steps * DEPTH, -1, dtype=np.int64)
             for part in (0, 1):
                 channel = 2 * q + part
-                found = element(self.rows.taps[a], self.columns.taps[d], channel)
-                table[part : 2 * len(q) : 2] = np.where(channel < self.channels, found, -1)
+                found = element(self.rows.taps[a], self.columns.taps[d], channel) if len(q) else channel
+                table[part::2] = np.where((q >= 0) & (channel < self.channels), found, -1)
             return table.tolist()
 
         return _packed(self.b, weight, elements, self.outputs, self.steps, output_stride, coefficients)
@@ -254,23 +267,27 @@ class _Sums:
             lambda: self._encoded(argmax, epilogue, accumulate=accumulate),
             writes=(3, 4) if argmax else (3,),
             macs=macs,
-            scratch=4 * FLOATS * (4 + (4 * self.steps if self.gathers else 0)),
+            scratch=4 * FLOATS * 2 * PIXELS,
         )
 
     def _encoded(self, argmax: Lanes | None, epilogue: Epilogue, *, accumulate: bool) -> Encoded:
         width, x, y = self.b.machine.width, self.x, self.y
-        a, d, q = self._order()
-        places = self.rows.offsets[a] * x.row + self.columns.offsets[d] + q * x.plane + x.first
-        rows = places if self.gathers else places[::TILE]
+        a, d, vectors = self._order()[3].T
+        places = x.first + (self.rows.offsets[a] * x.row + self.columns.offsets[d] if len(a) else a)
+        tiles = (places * self.pairs + vectors) * width
         outputs = np.arange(self.outputs) * y.plane
         into, out = self._pixels(pools=epilogue.pools)
         maxima: list[int] = []
         if argmax is not None:
             i, j = np.meshgrid(*(np.arange(n) for n in y.extent[1:]), indexing="ij")
             maxima = floats_of(argmax.at(0, i, j), width)
-        ints = [self.outputs, self.steps, x.plane * width, len(rows) if self.gathers else 0]
-        ints += [epilogue.kind, accumulate, False, epilogue.pools, 0 if argmax is None else argmax.plane]
-        tables = [floats_of(t, width) for t in (rows, into, out, outputs)]
+        ints = [self.outputs, self.steps, epilogue.kind, accumulate, False, epilogue.pools]
+        ints += [0 if argmax is None else argmax.plane, self.b.machine.parts, x.plane * width * self.pairs]
+        tables = [
+            floats_of(tiles, 1),
+            floats_of(into, width * self.pairs),
+            *(floats_of(t, width) for t in (out, outputs)),
+        ]
         return Encoded(ints, epilogue.numbers, [*tables, maxima])
 
     def _pixels(self, *, pools: bool) -> tuple[Any, Any]:
@@ -295,11 +312,11 @@ def _packed(
     output_stride: int,
     coefficients: Shared | None,
 ) -> Shared:
-    packed = b.shared(max(1, -(-outputs // TILE) * steps) * FLOATS)
+    packed = b.shared(b.machine.parts * max(1, -(-outputs // TILE) * steps) * FLOATS)
     b.emit(
         "tile_pack",
         (b.parameter(weight), packed, coefficients),
-        lambda: Encoded([outputs, steps, output_stride], tables=[elements()]),
+        lambda: Encoded([outputs, steps, output_stride, b.machine.parts], tables=[elements()]),
         scope=Scope.WHOLE,
         writes=(1,),
         packs=True,
@@ -336,41 +353,44 @@ def _dense(
     feature_stride: int,
     accumulate: bool,
 ) -> None:
-    features, outputs, width = x.features, y.features, b.machine.width
+    features, outputs, width, parts = x.features, y.features, b.machine.width, b.machine.parts
     steps = -(-features // DEPTH)
-    pairs = b.lanes((steps * TILE, 1, 1), name=f"{x.name} in pairs")
+    pairs = b.lanes((parts * steps * TILE, 1, 1), name=f"{x.name} in pairs")
 
     def filled(values: Any) -> list[int]:
         table = np.full(steps * DEPTH, -1, dtype=np.int64)
         table[:features] = values
         return table.tolist()
 
-    b.emit("pair_features", (x, pairs), lambda: Encoded(tables=[filled(np.array(x.all_places()) * width)]))
+    b.emit("pair_features", (x, pairs), lambda: Encoded([parts], tables=[filled(np.array(x.all_places()) * width)]))
     elements = lambda: filled(np.arange(features) * feature_stride)  # noqa: E731
     packed = _packed(b, weight, elements, outputs, steps, output_stride, epilogue.coefficients)
 
     def encode() -> Encoded:
         tables = [(np.arange(steps) * FLOATS).tolist(), [], [], floats_of(y.all_places(), width), []]
-        return Encoded([outputs, steps, width, 0, epilogue.kind, accumulate, True, False, 0], epilogue.numbers, tables)
+        ints = [outputs, steps, epilogue.kind, accumulate, True, False, 0, parts, steps * FLOATS]
+        return Encoded(ints, epilogue.numbers, tables)
 
     operands = (pairs, packed, bias, y, None)
-    b.emit("tile_sums", operands, encode, scope=Scope.CHUNK, writes=(3,), macs=outputs * features)
+    scratch = 4 * FLOATS * 2 * PIXELS
+    b.emit("tile_sums", operands, encode, scope=Scope.CHUNK, writes=(3,), macs=outputs * features, scratch=scratch)
 
 
 def dense_weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) -> None:
     """Emit dL/dw, one product of matrices over the whole batch."""
     outputs, features = weight.tensor.shape
+    parts, width = b.machine.parts, b.machine.width
     gradient, accumulate = b.gradient_of(weight)
     tiles = []
     for name, lanes in (("dense_rows", dy), ("dense_columns", x)):
-        count = -(-lanes.features // TILE)
+        count = parts * -(-lanes.features // TILE)
         made = b.shared(count * FLOATS, image_floats=count * FLOATS // DEPTH)
-        b.emit(name, (lanes, made), partial(_features, lanes, b.machine.width), scope=Scope.WHOLE)
+        b.emit(name, (lanes, made), partial(_features, lanes, width, parts), scope=Scope.WHOLE)
         tiles.append(made)
-    ints = [outputs, features, accumulate]
+    ints = [outputs, features, accumulate, parts]
     operands = (*tiles, gradient)
     b.emit("tile_dense_gradient", operands, lambda: Encoded(ints), scope=Scope.WHOLE, macs=outputs * features)
 
 
-def _features(lanes: Lanes, width: int) -> Encoded:
-    return Encoded([lanes.features], tables=[floats_of(lanes.all_places(), width)])
+def _features(lanes: Lanes, width: int, parts: int) -> Encoded:
+    return Encoded([lanes.features, parts], tables=[floats_of(lanes.all_places(), width)])

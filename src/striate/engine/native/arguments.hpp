@@ -327,45 +327,51 @@ struct FoldBiasArguments {
 
 constexpr int64_t TILE = 16, TILE_DEPTH = 32, TILE_FLOATS = 256;  // rows; bfloat16 of a row; floats that a tile fills
 
+// Numbers of bfloat16 whose sum is one of float32, which has as many bits. Where there are `parts`, they are 1 (a number rounded
+// to bfloat16) or so many, and each part is laid out like the first.
+constexpr int64_t BFLOAT16_PARTS = 3;
+constexpr int64_t TILE_PIXELS = 4;  // at most, which are summed together
+
 struct PairChannelsArguments {
     Extent extent;  // of x
-    Placement x, y;
+    Placement x;
+    int64_t y_part, y_row, y_first;  // floats from part to part, from row to row, and to the first place
+    int64_t parts;
+};
+
+struct PairFeaturesArguments {
+    int64_t parts;
 };
 
 struct HalfImagesArguments {
     Extent extent;
     Placement x, y;  // y: in bfloat16
-    int64_t part;
-};
-
-// 0: a number rounded to bfloat16; 1, 2 and 3: parts whose sum it is.
-constexpr int64_t BFLOAT16_PARTS = 3;
-
-struct TransposeOutputsArguments {
-    Extent extent;  // of x
-    Placement x;
-    int64_t y_plane;  // floats from 16 channels to the next 16
-    int64_t part;
+    int64_t parts, planes;  // planes: of a part
 };
 
 struct TilePackArguments {
-    int64_t outputs, steps, output_stride;
+    int64_t outputs, steps, output_stride, parts;
 };
 
 struct TileSumsArguments {
     int64_t outputs, steps;
-    int64_t x_row;     // floats from row to row of a step's tile of x
-    int64_t gathered;  // rows that are gathered for each pixel; 0: tiles of x are read where they are
     int64_t activation, accumulate, over_blocks, pooled, argmax_plane;
+    int64_t parts, x_part;  // floats from part to part of x
 };
 
 struct TileOuterArguments {
-    int64_t inputs, outputs;  // tiles of rows of x, tiles of outputs
-    int64_t steps;            // pairs of pixels
-    int64_t x_row;            // bfloat16 from row to row of a tile of x
-    int64_t x_column;         // and from pixel to pixel
-    int64_t gathers, piece;   // whether rows of x are gathered, for so many steps at a time
-    int64_t dy_plane;         // floats from tile to tile of outputs
+    Extent dy_extent;
+    Placement dy;
+    int64_t inputs;         // tiles of rows of x
+    int64_t x_row;          // bfloat16 from row to row of a tile of x
+    int64_t x_column;       // and from pixel to pixel
+    int64_t gathers;        // whether rows of x are gathered
+    int64_t piece;          // pairs of pixels at a time
+    int64_t parts, x_part;  // bfloat16 from part to part of x
+
+    int64_t outputs() const { return (dy_extent.channels + TILE - 1) / TILE; }
+    int64_t row_pairs() const { return (dy_extent.columns + 1) / 2; }
+    int64_t steps() const { return dy_extent.rows * row_pairs(); }
 };
 
 struct SumTileSlotsArguments {
@@ -373,11 +379,11 @@ struct SumTileSlotsArguments {
 };
 
 struct DenseTilesArguments {
-    int64_t features;
+    int64_t features, parts;
 };
 
 struct TileDenseGradientArguments {
-    int64_t outputs, features, accumulate;
+    int64_t outputs, features, accumulate, parts;
 };
 
 // The ends of a training step -------------------------------------------------------------------------------------------

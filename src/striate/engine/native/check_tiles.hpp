@@ -1,4 +1,4 @@
-// What the kernels of bfloat.hpp read and write. Part of checks.cpp.
+// What the kernels of tile_layout.hpp, tile_sums.hpp and tile_gradients.hpp read and write. Part of checks.cpp.
 #pragma once
 
 #include "arguments.hpp"
@@ -7,14 +7,22 @@
 
 namespace striate {
 
+inline void check_parts(Check& c, int64_t parts) {
+    c.require(parts == 1 || parts == BFLOAT16_PARTS, "a number of bfloat16 has 1 part, one of float32 has 3");
+}
+
 inline void check_pair_channels(Check& c) {
     const auto& a = c.arguments<PairChannelsArguments>();
+    check_parts(c, a.parts);
     c.positive("channels x rows x columns", {a.extent.channels, a.extent.rows, a.extent.columns});
     c.lanes(0, a.extent, a.x);
-    c.lanes(1, {quotient_up(a.extent.channels, 2), a.extent.rows, a.extent.columns}, a.y);
+    const int64_t pairs = quotient_up(a.extent.channels, 2), row = times(a.extent.columns, pairs);
+    c.lanes(1, Reach{}.from(a.y_first).steps(a.parts, a.y_part).steps(a.extent.rows, a.y_row).steps(row, c.width()));
 }
 
 inline void check_pair_features(Check& c) {
+    const auto& a = c.arguments<PairFeaturesArguments>();
+    check_parts(c, a.parts);
     const int64_t pairs = c.table_size(0) / 2;
     c.within("pairs of features", pairs, 1, MOST);
     const int32_t* places = c.table(0, 2 * pairs);
@@ -22,24 +30,16 @@ inline void check_pair_features(Check& c) {
     for (int64_t n = 0; n < 2 * pairs; n++)
         if (places[n] >= 0) read.add(Reach{}.from(places[n]));
     c.lanes(0, read.all);
-    c.lanes(1, Reach{}.steps(pairs, c.width()));
+    c.lanes(1, Reach{}.steps(times(a.parts, pairs), c.width()));
 }
 
 inline void check_half_images(Check& c) {
     const auto& a = c.arguments<HalfImagesArguments>();
-    c.within("part", a.part, 0, BFLOAT16_PARTS);
+    check_parts(c, a.parts);
     c.positive("channels x rows x columns", {a.extent.channels, a.extent.rows, a.extent.columns});
+    c.within("planes", a.planes, a.extent.channels, MOST);
     c.lanes(0, a.extent, a.x);
-    c.half_lanes(1, c.places(a.extent, a.y), c.width());
-}
-
-inline void check_transpose_outputs(Check& c) {
-    const auto& a = c.arguments<TransposeOutputsArguments>();
-    c.within("part", a.part, 0, BFLOAT16_PARTS);
-    c.positive("channels x rows x columns", {a.extent.channels, a.extent.rows, a.extent.columns});
-    c.lanes(0, a.extent, a.x);
-    const int64_t tiles = quotient_up(a.extent.channels, TILE), pairs = times(a.extent.rows, quotient_up(a.extent.columns, 2));
-    c.lanes(1, Reach{}.steps(tiles, a.y_plane).steps(times(pairs, TILE), c.width()));
+    c.half_lanes(1, c.places({times(a.parts, a.planes), a.extent.rows, a.extent.columns}, a.y), c.width());
 }
 
 inline int64_t tile_weights(int64_t outputs, int64_t steps) {
@@ -48,6 +48,7 @@ inline int64_t tile_weights(int64_t outputs, int64_t steps) {
 
 inline void check_tile_pack(Check& c) {
     const auto& a = c.arguments<TilePackArguments>();
+    check_parts(c, a.parts);
     c.positive("outputs", {a.outputs});
     c.within("steps", a.steps, 0, MOST);
     const int64_t inputs = times(a.steps, TILE_DEPTH);
@@ -56,35 +57,25 @@ inline void check_tile_pack(Check& c) {
     for (int64_t n = 0; n < inputs; n++)
         if (elements[n] >= 0) read.add(Reach{}.from(elements[n]));
     c.once(0, Reach(read.all).steps(read.some ? a.outputs : 1, a.output_stride), read.some ? 1 : 0);
-    c.vectors_once(1, Reach{}, tile_weights(a.outputs, a.steps));
+    c.vectors_once(1, Reach{}, times(a.parts, tile_weights(a.outputs, a.steps)));
     if (c.has(2)) c.once(2, times(3, a.outputs));
-}
-
-// Where the rows of x that belong to a pixel are.
-inline Reach rows_of_tiles(Check& c, const TileSumsArguments& a) {
-    const int64_t count = a.gathered ? a.gathered : a.steps;
-    const int32_t* rows = c.table(0, count);
-    if (!count) return Reach{};
-    Reach reach = Reach{}.any_of(rows, rows + count);
-    return a.gathered ? reach : reach.steps(TILE, a.x_row);
 }
 
 inline void check_tile_sums(Check& c) {
     const auto& a = c.arguments<TileSumsArguments>();
+    check_parts(c, a.parts);
     c.positive("outputs", {a.outputs});
     c.within("steps", a.steps, 0, MOST);
-    c.within("gathered", a.gathered, 0, times(a.steps, TILE));
     check_activation(c, a.activation);
-    const int64_t panel = a.gathered ? times(a.steps, 4) : 0;
-    c.require(times(4 * TILE_FLOATS, plus(panel, 4)) <= c.program().sizes().scratch_bytes,
-              "tiles do not fit into the scratch memory");
+    c.require(2 * TILE_PIXELS * TILE_FLOATS * 4 <= c.program().sizes().scratch_bytes, "tiles do not fit into the scratch memory");
     const int32_t* outputs = c.table(3, a.outputs);
     const Reach planes = Reach{}.any_of(outputs, outputs + a.outputs);
-    c.vectors_once(1, Reach{}, tile_weights(a.outputs, a.steps));
+    c.vectors_once(1, Reach{}, times(a.parts, tile_weights(a.outputs, a.steps)));
     if (c.has(2)) c.once(2, a.outputs);
-    Reach read = rows_of_tiles(c, a);
+    const int32_t* met = c.table(0, a.steps);
+    Reach read = a.steps ? Reach{}.any_of(met, met + a.steps).steps(TILE, c.width()).steps(a.parts, a.x_part) : Reach{};
     if (a.over_blocks) {
-        c.require(!a.pooled && !a.gathered, "over blocks nothing is pooled or gathered");
+        c.require(!a.pooled, "over blocks nothing is pooled");
         c.lanes(0, read);
         c.lanes(3, planes);
         if (c.has(4)) c.lanes(4, planes);
@@ -108,14 +99,17 @@ inline void check_tile_sums(Check& c) {
 
 inline void check_tile_outer(Check& c) {
     const auto& a = c.arguments<TileOuterArguments>();
-    c.positive("inputs x outputs", {a.inputs, a.outputs});
-    c.positive("steps", {a.steps});
-    c.within("piece", a.piece, 1, a.steps);
-    const int64_t count = a.gathers ? times(a.inputs, TILE) : a.inputs, panel = a.gathers ? times(a.piece, 2) : 0;
-    c.require(times(4 * TILE_FLOATS, plus(panel, 4)) <= c.program().sizes().scratch_bytes,
+    check_parts(c, a.parts);
+    check_extent(c, a.dy_extent);
+    c.positive("inputs", {a.inputs});
+    const int64_t pairs = times(a.dy_extent.rows, quotient_up(a.dy_extent.columns, 2));
+    c.within("piece", a.piece, 1, pairs);
+    const int64_t outputs = quotient_up(a.dy_extent.channels, TILE), scratch = plus(outputs, a.gathers ? 2 : 0);
+    c.require(times(times(times(a.parts, a.piece), scratch), TILE_FLOATS * 4) <= c.program().sizes().scratch_bytes,
               "tiles do not fit into the scratch memory");
-    const int32_t *rows = c.table(0, count), *steps = c.table(1, a.steps);
-    const Reach pixels = Reach{}.any_of(steps, steps + a.steps);
+    const int64_t count = a.gathers ? times(a.inputs, TILE) : a.inputs;
+    const int32_t *rows = c.table(0, count), *steps = c.table(1, pairs);
+    const Reach pixels = Reach{}.any_of(steps, steps + pairs);
     Reaches places;
     for (int64_t n = 0; n < count; n++)
         if (rows[n] >= 0 || !a.gathers) places.add(Reach{}.from(rows[n]));
@@ -126,9 +120,9 @@ inline void check_tile_outer(Check& c) {
         c.require(a.x_column == c.width(), "tiles that are not gathered must hold neighbours");
         read.steps(TILE, a.x_row).steps(2, a.x_column);
     }
-    c.half_lanes(0, read, c.width());
-    c.lanes(1, Reach{}.steps(a.outputs, a.dy_plane).steps(times(a.steps, TILE), c.width()));
-    c.slot(2, times(times(a.inputs, a.outputs), TILE_FLOATS));
+    c.half_lanes(0, read.steps(a.parts, a.x_part), c.width());
+    c.lanes(1, a.dy_extent, a.dy);
+    c.slot(2, times(times(a.inputs, outputs), TILE_FLOATS));
 }
 
 inline void check_sum_tile_slots(Check& c) {
@@ -144,20 +138,22 @@ inline void check_sum_tile_slots(Check& c) {
 // Of both orders: tiles of features, for each two blocks.
 inline void check_dense_tiles(Check& c) {
     const auto& a = c.arguments<DenseTilesArguments>();
+    check_parts(c, a.parts);
     c.positive("features", {a.features});
     const int32_t* places = c.table(0, a.features);
     c.lanes(0, Reach{}.any_of(places, places + a.features));
-    const int64_t tiles = quotient_up(a.features, TILE);
+    const int64_t tiles = times(a.parts, quotient_up(a.features, TILE));
     c.vectors_once(1, Reach{}, times(tiles, TILE_FLOATS));  // and no memory of PyTorch
     c.images(1, times(tiles, TILE_FLOATS / TILE_DEPTH));
 }
 
 inline void check_tile_dense_gradient(Check& c) {
     const auto& a = c.arguments<TileDenseGradientArguments>();
+    check_parts(c, a.parts);
     c.positive("outputs x features", {a.outputs, a.features});
     int operand = 0;
     for (const int64_t count : {a.outputs, a.features}) {
-        const int64_t tiles = quotient_up(count, TILE);
+        const int64_t tiles = times(a.parts, quotient_up(count, TILE));
         c.vectors_once(operand, Reach{}, times(tiles, TILE_FLOATS));
         c.images(operand, times(tiles, TILE_FLOATS / TILE_DEPTH));
         operand++;

@@ -83,7 +83,6 @@ constexpr KernelCheck KERNEL_CHECKS[] = {
     {"pair_channels", ANY, Block::lanes, check_pair_channels},
     {"pair_features", ANY, Block::lanes, check_pair_features},
     {"half_images", ANY, Block::lanes, check_half_images},
-    {"transpose_outputs", ANY, Block::lanes, check_transpose_outputs},
     {"tile_pack", WHOLE, Block::either, check_tile_pack},
     {"tile_sums", ANY, Block::lanes, check_tile_sums},
     {"tile_outer", BLOCK | CHUNK, Block::lanes, check_tile_outer},

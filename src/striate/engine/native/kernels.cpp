@@ -21,7 +21,8 @@
 #endif
 
 #if defined(STRIATE_ISA_AVX512BF16)
-#include "bfloat.hpp"
+#include "tile_gradients.hpp"
+#include "tile_sums.hpp"
 #endif
 #include "image_steps.hpp"
 #include "image_winograd.hpp"
@@ -131,9 +132,8 @@ constinit const striate::KernelEntry ENTRIES[] = {
     {"fold_bias", fold_bias, ints<FoldBiasArguments>(), 0, 3, 0},
 #if defined(STRIATE_ISA_AVX512BF16)
     {"pair_channels", pair_channels, ints<PairChannelsArguments>(), 0, 2, 0},
-    {"pair_features", pair_features, 0, 0, 2, 1},
+    {"pair_features", pair_features, ints<PairFeaturesArguments>(), 0, 2, 1},
     {"half_images", half_images, ints<HalfImagesArguments>(), 0, 2, 0},
-    {"transpose_outputs", transpose_outputs, ints<TransposeOutputsArguments>(), 0, 2, 0},
     {"tile_pack", tile_pack, ints<TilePackArguments>(), 0, 3, 1},
     {"tile_sums", tile_sums, ints<TileSumsArguments>(), 2, 5, 5},
     {"tile_outer", tile_outer, ints<TileOuterArguments>(), 0, 3, 2},

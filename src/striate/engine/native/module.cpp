@@ -117,6 +117,14 @@ NB_MODULE(_native, module) {
             }
             return seconds;
         }, "Run, and return the seconds of each instruction in the first thread.");
+    nb::class_<ReadyStep>(module, "ReadyStep")
+        .def(nb::init<nb::list, nb::object, nb::object, const nb::list&, std::vector<int64_t>, const nb::list&, nb::object,
+                      nb::object, nb::object, nb::object, nb::object, nb::object, nb::object, nb::object,
+                      const std::vector<int64_t>&, int64_t, int64_t, bool>(),
+             nb::arg("guards"), nb::arg("program"), nb::arg("workspace"), nb::arg("tensors"), nb::arg("places"),
+             nb::arg("trained"), nb::arg("updated"), nb::arg("increment"), nb::arg("numbers"), nb::arg("seed").none(),
+             nb::arg("empty"), nb::arg("logits"), nb::arg("loss"), nb::arg("threads"), nb::arg("own_places"), nb::arg("batch"), nb::arg("classes"), nb::arg("independent"))
+        .def("run", &ReadyStep::run, "Return loss and logits for contiguous inputs and targets; None where anything has changed.");
     nb::class_<Ready>(module, "Ready")
         .def(nb::init<nb::object, nb::object, const nb::list&, std::vector<int64_t>, std::vector<int64_t>, int64_t, int64_t,
                       nb::object, nb::object, nb::object, int64_t, int64_t, bool>(),

@@ -1,12 +1,17 @@
-// Products of tiles of bfloat16 with sums in float32, on which `bfloat.hpp` builds: by AMX where the processor has it, else
-// by AVX-512's dot products of pairs.
+// Products of tiles of bfloat16 with sums in float32, on which `tile_sums.hpp` and `tile_gradients.hpp` build: by AMX
+// where the processor has it, else by AVX-512's dot products of pairs.
 //
 //     c[o][l] += sum over k of a[o][k] b[k][l]
 //
 // a: 16 rows of 32 bfloat16. b: 16 rows of 16 pairs, the two of a pair belonging to neighbours k. c: 16 rows of 16 float32.
+//
+// In float32 each factor is the sum of three numbers of bfloat16, which lie in three tiles, and of their nine products those six
+// are summed that are larger than the rounding of float32. Infinity, times a part that is 0, becomes NaN.
 #pragma once
 
 #include <immintrin.h>
+
+#include <utility>
 
 #include "program.hpp"
 #include "vec.hpp"
@@ -21,6 +26,8 @@ struct Products {
     const int32_t* a_steps;  // bfloat16 to each step; null: tiles follow each other
     const int32_t* b_steps;  // floats to each step
     int64_t steps;
+    int64_t parts;           // tiles that a factor is the sum of: 1 or BFLOAT16_PARTS
+    int64_t a_part, b_part;  // bytes from part to part
 
     int64_t to_a(int64_t n) const { return a_steps ? int64_t{2} * a_steps[n] : n * 1024; }
     int64_t to_b(int64_t n) const { return b_steps ? int64_t{4} * b_steps[n] : n * 1024; }
@@ -61,36 +68,97 @@ template <int C> inline void tile_begin(const float* c, bool adds) {
     else tile_zero<C>();
 }
 
-// Sums of tile (i, j) are in register 2 i + j; tiles of a in 4 and 5, tiles of b by turns in 6 and 7.
-template <int M, int J> inline void tile_column(const Products& p, int64_t to_b) {
-    tile_load<6 + J % 2>(p.b[J] + to_b, p.b_row);
-    tile_multiply<J, 4, 6 + J % 2>();
-    if constexpr (M == 2) tile_multiply<2 + J, 5, 6 + J % 2>();
+// One product of each pair of tiles; sums of pair (i, j) are in register N i + j. Where there are 2 x 2, or fewer, the factors
+// stay in the other registers, and are loaded again where they are `NEW`; else the one factor does, and the others take turns.
+template <int M, int N, bool NEW_A, bool NEW_B> inline void tile_products(const Products& p, int64_t to_a, int64_t to_b) {
+    if constexpr (M <= 2 && N <= 2) {
+        if constexpr (NEW_A) tile_load<4>(p.a[0] + to_a, p.a_row);
+        if constexpr (NEW_B) tile_load<6>(p.b[0] + to_b, p.b_row);
+        tile_multiply<0, 4, 6>();
+        if constexpr (NEW_B && N == 2) tile_load<7>(p.b[1] + to_b, p.b_row);
+        if constexpr (N == 2) tile_multiply<1, 4, 7>();
+        if constexpr (NEW_A && M == 2) tile_load<5>(p.a[1] + to_a, p.a_row);
+        if constexpr (M == 2) tile_multiply<N, 5, 6>();
+        if constexpr (M == 2 && N == 2) tile_multiply<3, 5, 7>();
+    } else {
+        static_assert(M == 1);
+        tile_load<4>(p.a[0] + to_a, p.a_row);
+        [&]<int... J>(std::integer_sequence<int, J...>) {
+            ((tile_load<5 + J % 3>(p.b[J] + to_b, p.b_row), tile_multiply<J, 4, 5 + J % 3>()), ...);
+        }(std::make_integer_sequence<int, N>());
+    }
 }
 
-template <int M, int N> void multiply(const Products& p, float* c, bool adds) {
-    static_assert((M == 1 && N <= 4) || (M == 2 && N <= 2));
-    tile_begin<0>(c, adds);
-    if constexpr (N > 1) tile_begin<1>(c + TILE_FLOATS, adds);
-    if constexpr (M == 1 && N > 2) tile_begin<2>(c + 2 * TILE_FLOATS, adds);
-    if constexpr (M == 1 && N > 3) tile_begin<3>(c + 3 * TILE_FLOATS, adds);
-    if constexpr (M == 2) tile_begin<2>(c + N * TILE_FLOATS, adds);
-    if constexpr (M == 2 && N > 1) tile_begin<3>(c + (N + 1) * TILE_FLOATS, adds);
-    for (int64_t n = 0; n < p.steps; n++) {
-        const int64_t to_a = p.to_a(n), to_b = p.to_b(n);
-        tile_load<4>(p.a[0] + to_a, p.a_row);
-        if constexpr (M == 2) tile_load<5>(p.a[1] + to_a, p.a_row);
-        tile_column<M, 0>(p, to_b);
-        if constexpr (N > 1) tile_column<M, 1>(p, to_b);
-        if constexpr (N > 2) tile_column<M, 2>(p, to_b);
-        if constexpr (N > 3) tile_column<M, 3>(p, to_b);
+// Six products of each pair of tiles, small ones first. Of 2 x 2, only one factor changes from one to the next; of fewer, the
+// parts of the one factor remain in registers.
+template <int M, int N> inline void part_products(const Products& p, int64_t a, int64_t b) {
+    const int64_t a_part = p.a_part, b_part = p.b_part;
+    if constexpr (M == 2 && N == 2) {
+        tile_products<M, N, true, true>(p, a + 2 * a_part, b);
+        tile_products<M, N, true, false>(p, a + a_part, b);
+        tile_products<M, N, false, true>(p, a + a_part, b + b_part);
+        tile_products<M, N, true, false>(p, a, b + b_part);
+        tile_products<M, N, false, true>(p, a, b + 2 * b_part);
+        tile_products<M, N, false, true>(p, a, b);
+    } else if constexpr (M == 1) {
+        tile_load<2>(p.a[0] + a, p.a_row);
+        tile_load<5>(p.b[0] + b + 2 * b_part, p.b_row);
+        if constexpr (N == 2) tile_load<6>(p.b[1] + b + 2 * b_part, p.b_row);
+        tile_multiply<0, 2, 5>();
+        if constexpr (N == 2) tile_multiply<1, 2, 6>();
+        tile_load<3>(p.a[0] + a + a_part, p.a_row);
+        tile_load<7>(p.b[0] + b + b_part, p.b_row);
+        tile_multiply<0, 3, 7>();
+        tile_multiply<0, 2, 7>();
+        if constexpr (N == 2) tile_load<7>(p.b[1] + b + b_part, p.b_row);
+        if constexpr (N == 2) tile_multiply<1, 3, 7>();
+        if constexpr (N == 2) tile_multiply<1, 2, 7>();
+        tile_load<4>(p.a[0] + a + 2 * a_part, p.a_row);
+        tile_load<5>(p.b[0] + b, p.b_row);
+        if constexpr (N == 2) tile_load<6>(p.b[1] + b, p.b_row);
+        tile_multiply<0, 4, 5>();
+        if constexpr (N == 2) tile_multiply<1, 4, 6>();
+        tile_multiply<0, 3, 5>();
+        if constexpr (N == 2) tile_multiply<1, 3, 6>();
+        tile_multiply<0, 2, 5>();
+        if constexpr (N == 2) tile_multiply<1, 2, 6>();
+    } else {
+        static_assert(M == 2 && N == 1);
+        tile_load<2>(p.b[0] + b, p.b_row);
+        tile_load<5>(p.a[0] + a + 2 * a_part, p.a_row);
+        tile_load<6>(p.a[1] + a + 2 * a_part, p.a_row);
+        tile_multiply<0, 5, 2>();
+        tile_multiply<1, 6, 2>();
+        tile_load<3>(p.b[0] + b + b_part, p.b_row);
+        tile_load<7>(p.a[0] + a + a_part, p.a_row);
+        tile_multiply<0, 7, 3>();
+        tile_multiply<0, 7, 2>();
+        tile_load<7>(p.a[1] + a + a_part, p.a_row);
+        tile_multiply<1, 7, 3>();
+        tile_multiply<1, 7, 2>();
+        tile_load<4>(p.b[0] + b + 2 * b_part, p.b_row);
+        tile_load<5>(p.a[0] + a, p.a_row);
+        tile_load<6>(p.a[1] + a, p.a_row);
+        tile_multiply<0, 5, 4>();
+        tile_multiply<1, 6, 4>();
+        tile_multiply<0, 5, 3>();
+        tile_multiply<1, 6, 3>();
+        tile_multiply<0, 5, 2>();
+        tile_multiply<1, 6, 2>();
     }
-    tile_store<0>(c, 64);
-    if constexpr (N > 1) tile_store<1>(c + TILE_FLOATS, 64);
-    if constexpr (M == 1 && N > 2) tile_store<2>(c + 2 * TILE_FLOATS, 64);
-    if constexpr (M == 1 && N > 3) tile_store<3>(c + 3 * TILE_FLOATS, 64);
-    if constexpr (M == 2) tile_store<2>(c + N * TILE_FLOATS, 64);
-    if constexpr (M == 2 && N > 1) tile_store<3>(c + (N + 1) * TILE_FLOATS, 64);
+}
+
+template <int M, int N> void multiply_tiles(const Products& p, float* c, int64_t c_row, bool adds) {
+    static_assert(M * N <= 4);
+    constexpr auto SUMS = std::make_integer_sequence<int, M * N>();
+    const auto place = [&](int s) { return c + s / N * c_row + s % N * TILE_FLOATS; };
+    [&]<int... S>(std::integer_sequence<int, S...>) { (tile_begin<S>(place(S), adds), ...); }(SUMS);
+    if (p.parts == 1) {
+        for (int64_t n = 0; n < p.steps; n++) tile_products<M, N, true, true>(p, p.to_a(n), p.to_b(n));
+    } else if constexpr (N <= 2) {
+        for (int64_t n = 0; n < p.steps; n++) part_products<M, N>(p, p.to_a(n), p.to_b(n));
+    }
+    [&]<int... S>(std::integer_sequence<int, S...>) { (tile_store<S>(place(S), 64), ...); }(SUMS);
 }
 
 #else
@@ -100,23 +168,29 @@ struct Tiles {
     ~Tiles() {}
 };
 
-template <int M, int N> void multiply(const Products& p, float* c, bool adds) {
+inline void add_products(const Products& p, const char* first_a, const char* first_b, __m512 (&sums)[TILE]) {
+    for (int64_t n = 0; n < p.steps; n++) {
+        const char *a = first_a + p.to_a(n), *b = first_b + p.to_b(n);
+        for (int64_t k = 0; k < TILE; k++) {
+            const auto pairs = (__m512bh)_mm512_loadu_si512(b + k * p.b_row);
+#pragma GCC unroll 16
+            for (int o = 0; o < TILE; o++) {
+                const int weights = *reinterpret_cast<const int*>(a + o * p.a_row + 4 * k);
+                sums[o] = _mm512_dpbf16_ps(sums[o], (__m512bh)_mm512_set1_epi32(weights), pairs);
+            }
+        }
+    }
+}
+
+template <int M, int N> void multiply_tiles(const Products& p, float* first, int64_t c_row, bool adds) {
     for (int i = 0; i < M; i++)
-        for (int j = 0; j < N; j++, c += TILE_FLOATS) {
+        for (int j = 0; j < N; j++) {
+            float* c = first + i * c_row + j * TILE_FLOATS;
             __m512 sums[TILE];
 #pragma GCC unroll 16
             for (int o = 0; o < TILE; o++) sums[o] = adds ? _mm512_load_ps(c + o * TILE) : _mm512_setzero_ps();
-            for (int64_t n = 0; n < p.steps; n++) {
-                const char *a = p.a[i] + p.to_a(n), *b = p.b[j] + p.to_b(n);
-                for (int64_t k = 0; k < TILE; k++) {
-                    const auto pairs = (__m512bh)_mm512_loadu_si512(b + k * p.b_row);
-#pragma GCC unroll 16
-                    for (int o = 0; o < TILE; o++) {
-                        const int weights = *reinterpret_cast<const int*>(a + o * p.a_row + 4 * k);
-                        sums[o] = _mm512_dpbf16_ps(sums[o], (__m512bh)_mm512_set1_epi32(weights), pairs);
-                    }
-                }
-            }
+            for (int64_t q = 0; q < p.parts; q++)
+                for (int64_t r = 0; r < p.parts - q; r++) add_products(p, p.a[i] + q * p.a_part, p.b[j] + r * p.b_part, sums);
 #pragma GCC unroll 16
             for (int o = 0; o < TILE; o++) _mm512_store_ps(c + o * TILE, sums[o]);
         }
@@ -124,27 +198,43 @@ template <int M, int N> void multiply(const Products& p, float* c, bool adds) {
 
 #endif
 
-// The function for so many tiles; up to 2 x 2 or 1 x 4.
-inline void multiply(int64_t m, int64_t n, const Products& p, float* c, bool adds) {
-    if (m == 2) return n == 2 ? multiply<2, 2>(p, c, adds) : multiply<2, 1>(p, c, adds);
+// So many tiles: up to 2 x 2 or 1 x 4. `c_row`: floats from the sums of a tile of a to those of the next one.
+inline void multiply(int64_t m, int64_t n, Products p, float* c, int64_t c_row, bool adds) {
+    if (m == 2 && n == 2) return multiply_tiles<2, 2>(p, c, c_row, adds);
+    if (p.parts > 1) {  // all parts of one tile and of two others, and their sums, fill the registers
+        for (; n > 2; n -= 2, p.b[0] = p.b[2], p.b[1] = p.b[3], c += 2 * TILE_FLOATS) multiply_tiles<1, 2>(p, c, c_row, adds);
+    }
+    if (m == 2) return multiply_tiles<2, 1>(p, c, c_row, adds);
     switch (n) {
-        case 1: return multiply<1, 1>(p, c, adds);
-        case 2: return multiply<1, 2>(p, c, adds);
-        case 3: return multiply<1, 3>(p, c, adds);
-        default: return multiply<1, 4>(p, c, adds);
+        case 1: return multiply_tiles<1, 1>(p, c, c_row, adds);
+        case 2: return multiply_tiles<1, 2>(p, c, c_row, adds);
+        case 3: return multiply_tiles<1, 3>(p, c, c_row, adds);
+        default: return multiply_tiles<1, 4>(p, c, c_row, adds);
     }
 }
 
-// A number is the sum of three of bfloat16, which has 8 of its 24 bits: `PART` 1, 2 and 3. 0: all of it. Infinity and NaN are
-// in the first.
-template <int PART> inline vec part_of(vec x) {
-    if constexpr (PART == 0) return x;
-    const vec first = (vec)((ivec)x & static_cast<int32_t>(0xFFFF0000));
-    if constexpr (PART == 1) return first;
-    vec rest = x - first;
-    rest = select(rest == rest, rest, vec{});
-    const vec second = (vec)((ivec)rest & static_cast<int32_t>(0xFFFF0000));
-    return PART == 2 ? second : rest - second;
+// A number as the sum of `PARTS` of bfloat16, which has 8 of the 24 bits; of 1, it is rounded when it is stored. Infinity and NaN
+// are in the first.
+template <int PARTS> struct Parts {
+    vec of[PARTS];
+
+    explicit Parts(vec x) {
+        of[0] = x;
+        if constexpr (PARTS > 1) {
+            constexpr auto UPPER = static_cast<int32_t>(0xFFFF0000);
+            of[0] = (vec)((ivec)x & UPPER);
+            vec rest = x - of[0];
+            rest = select(rest == rest, rest, vec{});
+            of[1] = (vec)(((ivec)rest + 0x8000) & UPPER);
+            of[2] = rest - of[1];
+        }
+    }
+};
+
+// Calls `body` with the number of parts as a constant.
+template <class Body> inline void with_parts(int64_t parts, const Body& body) {
+    if (parts == 1) return body.template operator()<1>();
+    body.template operator()<BFLOAT16_PARTS>();
 }
 
 // Bfloat16 of two vectors, one after the other; or by turns, as pairs.
