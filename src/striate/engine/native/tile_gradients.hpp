@@ -54,7 +54,8 @@ inline void transpose_pixels(const Call& call, const TileOuterArguments& a, int6
 inline void tile_outer(const Call& call) {
     const auto& a = call.arguments<TileOuterArguments>();
     const Tiles tiles;
-    const Share share(a.inputs, call.part, call.parts);
+    // Tiles are multiplied two by two, the same two for any number of threads: the order of sums depends on it.
+    const Share share((a.inputs + 1) / 2, call.part, call.parts);
     const int64_t outputs = a.outputs(), all_steps = a.steps();
     float *columns = call.scratch, *panel = columns + a.parts * outputs * a.piece * TILE_FLOATS;
     Products products{};
@@ -70,8 +71,8 @@ inline void tile_outer(const Call& call) {
             transpose_pixels(call, a, block, begin, end, columns);
             products.steps = end - begin;
             products.a_steps = a.gathers ? nullptr : call.table(1) + begin;
-            for (int64_t tile = share.begin; tile < share.end; tile += 2) {
-                const int64_t count = share.end - tile < 2 ? 1 : 2;
+            for (int64_t tile = 2 * share.begin; tile < 2 * share.end && tile < a.inputs; tile += 2) {
+                const int64_t count = a.inputs - tile < 2 ? 1 : 2;
                 for (int64_t i = 0; i < count; i++) {
                     if (!a.gathers) {
                         products.a[i] = reinterpret_cast<const char*>(x + call.table(0)[tile + i]);
