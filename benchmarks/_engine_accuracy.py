@@ -20,6 +20,7 @@ from benchmarks._support import (
     environment_line,
     markdown_table,
     mean_and_deviation,
+    plain_environment,
     publish,
     reach_text,
     write_results,
@@ -48,7 +49,13 @@ def run_once(*, seed: int, flags: str) -> dict[str, Any]:
         command += ["--seed", str(seed), "--output", folder]
         watch, begin = Watch([]), time.perf_counter()
         done = subprocess.run(
-            command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=True, text=True
+            command,
+            cwd=ROOT,
+            env=plain_environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=True,
+            text=True,
         )
         seconds = time.perf_counter() - begin
         others = watch.others()

@@ -18,6 +18,7 @@ __all__ = [
     "markdown_table",
     "mean_and_deviation",
     "parse",
+    "plain_environment",
     "publish",
     "reach_text",
     "require_data",
@@ -79,6 +80,11 @@ def write_results(folder: Path, name: str, values: Mapping[str, Any]) -> Path:
     making.write_text(json.dumps(record, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     making.replace(path)
     return path
+
+
+def plain_environment() -> dict[str, str]:
+    """Return the environment as people have it: Python keeps what it compiles, so that a second start is quicker."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def environment_line(environment: Mapping[str, Any]) -> str:

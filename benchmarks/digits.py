@@ -21,6 +21,7 @@ from benchmarks._support import (
     markdown_table,
     mean_and_deviation,
     parse,
+    plain_environment,
     publish,
     reach_text,
     write_results,
@@ -56,7 +57,9 @@ def run_once(*, seed: int, options: Sequence[str] = ()) -> dict[str, Any]:
             folder,
         ]
         begin = time.perf_counter()
-        done = subprocess.run([*command, *options], cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True)
+        done = subprocess.run(
+            [*command, *options], cwd=ROOT, env=plain_environment(), stdout=subprocess.PIPE, check=True, text=True
+        )
         seconds = time.perf_counter() - begin
         answer = json.loads(done.stdout)
         evaluation = answer["evaluation"]

@@ -43,7 +43,7 @@ _RECIPES: tuple[Recipe, ...] = (
     ),
     Recipe(
         name="mnist-fast",
-        epochs=3,
+        epochs=2,
         batch_size=64,
         lr=0.05,
         smoothing=0.05,
