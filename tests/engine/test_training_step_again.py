@@ -104,7 +104,8 @@ def test_changes_between_steps(name, change):
         stock.step()
         torch.testing.assert_close(loss, wanted.detach(), rtol=1e-4, atol=1e-5)
     for p, q in zip(mine.state_dict().values(), theirs.state_dict().values(), strict=True):
-        torch.testing.assert_close(p, q, rtol=2e-3, atol=5e-4)  # Adam enlarges what is nearly 0
+        # Adam divides what is nearly 0 by its own size: there the last bits of a gradient count.
+        torch.testing.assert_close(p, q, rtol=2e-3, atol=5e-4 if name == "adamw" else 1e-5)
     assert mine[1].num_batches_tracked == theirs[1].num_batches_tracked
 
 

@@ -7,25 +7,12 @@ import platform
 
 import pytest
 import torch
-from torch import nn
 
-from striate.data.batches import Batch
 from striate.errors import ModelError, ResourceError, UsageError
 from striate.train import machine
 from striate.train.machine import Configuration, select_device, thread_count
 
 START = Configuration(device="cpu", threads=1)
-ALL = {"bf16": None, "channels_last": None, "compile": None}
-
-
-def _batch() -> Batch:
-    torch.manual_seed(0)
-    return Batch(torch.randn(4, 1, 6, 6), torch.tensor([0, 1, 0, 1]), None, None, torch.arange(4))
-
-
-def _network() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 2))
 
 
 def test_auto_is_what_is_there():

@@ -47,6 +47,13 @@ def _always():
         yield
 
 
+DENSE = {
+    "batch": st.integers(1, 4) | st.integers(5, 100),
+    "features": st.integers(1, 70) | st.sampled_from([255, 256, 257, 600]),
+    "outputs": st.integers(1, 40),
+}
+
+
 @st.composite
 def convolutions(draw):
     pair = lambda low, high: st.tuples(st.integers(low, high), st.integers(low, high))  # noqa: E731
@@ -112,9 +119,7 @@ def test_convolutions_in_float32(assert_like_pytorch, filled, whole, normal, cas
 @has_amx
 @generated(max_examples=80)
 @given(
-    batch=st.integers(1, 4) | st.integers(5, 100),
-    features=st.integers(1, 70) | st.sampled_from([255, 256, 257, 600]),
-    outputs=st.integers(1, 40),
+    **DENSE,
     learns=st.booleans(),
     is_exact=st.booleans(),
     seed=SEEDS,
@@ -161,9 +166,7 @@ def test_many_more_convolutions(assert_like_pytorch, filled, whole, case, name, 
 @needs_bf16
 @generated(max_examples=80)
 @given(
-    batch=st.integers(1, 4) | st.integers(5, 100),
-    features=st.integers(1, 70) | st.sampled_from([255, 256, 257, 600]),
-    outputs=st.integers(1, 40),
+    **DENSE,
     bias=st.booleans(),
     learns=st.booleans(),
     seed=SEEDS,

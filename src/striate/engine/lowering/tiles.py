@@ -43,30 +43,23 @@ PIECE_BYTES = 512 * 1024
 
 def fits_sums(b: Builder, layer: Layer) -> bool:
     """Whether a convolution runs as products of tiles: each output reads all channels, and it is faster."""
-    if layer.groups != 1 or not b.machine.parts:
-        return False
-    return costs.sums_are_faster(
-        [(layer.rows.forward(), layer.columns.forward())],
-        channels=layer.in_channels,
-        outputs=layer.out_channels,
-        pixels=layer.rows.size * layer.columns.size,
-        parts=b.machine.parts,
-        is_winograd=layer.is_winograd,
-    )
+    windows = [(layer.rows.forward(), layer.columns.forward())]
+    pixels = layer.rows.size * layer.columns.size
+    return _fits(b, layer, windows, channels=layer.in_channels, outputs=layer.out_channels, pixels=pixels)
 
 
 def fits_input_gradient(b: Builder, layer: Layer) -> bool:
     """Whether its input gradient does."""
-    if layer.groups != 1 or not b.machine.parts:
+    windows = [*product(phases(layer.rows), phases(layer.columns))]
+    pixels = layer.rows.output * layer.columns.output
+    return _fits(b, layer, windows, channels=layer.out_channels, outputs=layer.in_channels, pixels=pixels)
+
+
+def _fits(b: Builder, layer: Layer, windows: Any, **sizes: int) -> bool:
+    parts = b.machine.parts
+    if layer.groups != 1 or not parts:
         return False
-    return costs.sums_are_faster(
-        [(rows, columns) for rows in phases(layer.rows) for columns in phases(layer.columns)],
-        channels=layer.out_channels,
-        outputs=layer.in_channels,
-        pixels=layer.rows.output * layer.columns.output,
-        parts=b.machine.parts,
-        is_winograd=layer.is_winograd,
-    )
+    return costs.sums_are_faster(windows, parts=parts, is_winograd=layer.is_winograd, **sizes)
 
 
 def fits_weight_gradient(b: Builder, layer: Layer) -> bool:
@@ -114,7 +107,7 @@ def input_gradient(b: Builder, layer: Layer, dy: Lanes, dx: Lanes, weight: Param
     kernel = layer.rows.kernel * layer.columns.kernel
     elements = lambda a, d, k: k * layer.taps + a * layer.columns.kernel + d  # noqa: E731
     pairs = _pairs(b, dy)  # whatever stride there is, once
-    for rows, columns in ((rows, columns) for rows in phases(layer.rows) for columns in phases(layer.columns)):
+    for rows, columns in product(phases(layer.rows), phases(layer.columns)):
         sums = _Sums(b, rows, columns, pairs, dx, channels=layer.out_channels, outputs=layer.in_channels)
         packed = sums.pack(weight, elements, output_stride=kernel)
         macs = layer.macs * len(rows.taps) * len(columns.taps) // kernel
