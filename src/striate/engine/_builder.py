@@ -164,6 +164,11 @@ class Builder:
 
         self.emit("move", (x, y), encode)
 
+    def drop_unread_loads(self) -> None:
+        """Leave out the loading of images that every layer reads as they are."""
+        read = [id(operand) for i in (*self.forward, *self.backward) for operand in i.read]
+        self.forward = [i for i in self.forward if i.name != "load" or read.count(id(i.operands[1])) > 1]
+
     # Gradients -----------------------------------------------------------------------------------------------------
 
     def on_backward(self, step: Callable[[], None]) -> None:
@@ -199,6 +204,10 @@ class Builder:
             return known, True
         made = self._gradients[lanes] = Lanes(f"d {lanes.name}", lanes.extent)
         return made, False
+
+    def hand_gradient(self, source: Lanes, target: Lanes) -> None:
+        """Let the gradient of a tensor, which nothing else will read, become that of another one, and be added to."""
+        self._gradients[target] = self._gradients[source]
 
     def gradient_of(self, parameter: Parameter) -> tuple[Operand, bool]:
         """Return where the gradient of a parameter goes directly, and whether it is to be added."""

@@ -35,6 +35,8 @@ class Lanes(Operand):
     """Rows above and below, columns to the left and to the right."""
     lane_bytes: int = 4
     """4 for numbers, 1 for places of a maximum."""
+    source: External | None = None
+    """Images of PyTorch that hold the same numbers, in the order of the features."""
 
     @property
     def features(self) -> int:

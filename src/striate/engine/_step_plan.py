@@ -42,6 +42,7 @@ class StepPlan(Plan):
         builder.run_backward()
         builder.emit("sum_losses", (losses, builder.external("loss")), Encoded, scope=Scope.WHOLE)
         self._emit_updates()
+        builder.drop_unread_loads()
         self.stages = _program.stages_of(
             [*builder.packing, *builder.backward_packing, *builder.forward, *builder.backward]
         )

@@ -19,7 +19,7 @@ __all__ = ["Inference"]
 
 FEW = 0.75
 """Parts of a block up to which images are faster one by one than a block with lanes that are empty."""
-LARGE_BYTES = 2**20
+LARGE_BYTES = 2**22
 """Of a map of one block: where there is a larger one, blocks do not stay in the cache, and images one by one do."""
 
 

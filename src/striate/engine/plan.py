@@ -69,10 +69,10 @@ class Plan:
         for index, node in enumerate(self.inputs):
             builder.label = node.name
             shape = tuple(node.output_shape[1:])
-            values[node.index] = Value(
-                builder.lanes(extent_of(shape)), shape, self.trains and self.input_gradients[index]
-            )
-            self._load(f"input{index}", values[node.index].lanes)
+            lanes = builder.lanes(extent_of(shape))
+            lanes.source = builder.external(f"input{index}")
+            values[node.index] = Value(lanes, shape, self.trains and self.input_gradients[index])
+            self._load(f"input{index}", lanes)
         self.values = lower(builder, self.graph, self.nodes, values, self.outputs)
         self.output_shapes = [tuple(node.output_shape[1:]) for node in self.outputs]
         self.finish()
@@ -91,6 +91,7 @@ class Plan:
                     self._load(f"gradient{index}", lanes, accumulate=accumulate)
             builder.run_backward()
             self.input_gradient_exists = [self._store_input_gradient(index) for index in range(len(self.inputs))]
+        builder.drop_unread_loads()
         packing = _program.packing_stages(builder.packing)
         self.stages = [*packing, *_program.stages_of(builder.forward)]
         self.packing_stages = len(packing)

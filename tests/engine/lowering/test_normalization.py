@@ -80,7 +80,7 @@ def test_many_more(assert_like_pytorch, filled, normal, case, name):
     batch=st.integers(2, 20),
     channels=st.integers(1, 5),
     name=st.sampled_from(["nothing", "tanh", "silu"]),
-    form=st.sampled_from(["bn + x", "x + bn", "bn + bn", "bn + 2 x", "bn(x + bn)", "bn used twice"]),
+    form=st.sampled_from(["bn + x", "x + bn", "bn + bn", "bn + 2 x", "bn(x + bn)", "bn used twice", "x three times"]),
     training=st.booleans(),
     seed=SEEDS,
 )
@@ -92,6 +92,7 @@ def test_what_is_added(assert_like_pytorch, filled, network, normal, batch, chan
         "bn + 2 x": lambda self, x: self.after(torch.add(self.bn1(self.conv(x)), x, alpha=2)),
         "bn(x + bn)": lambda self, x: self.bn2(x + self.after(self.bn1(self.conv(x)))),
         "bn used twice": lambda self, x: (y := self.bn1(self.conv(x))) + self.after(y),
+        "x three times": lambda self, x: self.bn2(self.after(self.bn1(self.conv(x)) + x) + x),
     }
     layers = {
         "conv": nn.Conv2d(channels, channels, 3, padding=1, bias=False),
@@ -164,6 +165,13 @@ def test_large_means_and_small_variances(assert_like_pytorch, normal):
     for shift, scale in ((1000.0, 1.0), (0.0, 1e-4), (50.0, 0.01), (0.0, 1e4)):
         x = (normal((23, 3, 5, 5), seed=0) * scale + shift).requires_grad_()
         assert_like_pytorch(nn.BatchNorm2d(3), x)
+
+
+def test_a_first_row_far_from_the_others(assert_like_pytorch, normal):
+    # Its mean is what is taken off before squares are summed.
+    x = normal((19, 3, 40, 6), seed=0)
+    x[:, :, 0] += torch.tensor([1e3, -1e2, 1e5])[:, None]
+    assert_like_pytorch(nn.BatchNorm2d(3), x.requires_grad_())
 
 
 def test_a_constant_channel(assert_like_pytorch, normal):

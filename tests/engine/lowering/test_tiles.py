@@ -42,7 +42,7 @@ def _always():
     """Let layers run as tiles that are too small to gain by it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(costs, "LEAST_DEPTH", 1)
-        for rate in ("VECTOR_RATE", "WINOGRAD_RATE", "OUTER_RATE"):
+        for rate in ("VECTOR_RATE", "WINOGRAD_RATE", "WINOGRAD4_RATE", "OUTER_RATE"):
             patch.setattr(costs, rate, 1e-6)
         yield
 
@@ -253,6 +253,36 @@ def test_the_bits_do_not_depend_on_threads_where_asked():
         torch.set_num_threads(threads)
         results.append(_gradients(accelerate(model, precision="bf16", independent=True), model, x, targets))
     assert all(torch.equal(results[0], other) for other in results[1:])
+
+
+@needs_bf16
+@generated(max_examples=60)
+@given(
+    batch=st.integers(1, 70) | st.sampled_from([512, 513, 540]),
+    features=DENSE["features"],
+    outputs=DENSE["outputs"],
+    precision=st.sampled_from(["float32", "bf16"]),
+    seed=SEEDS,
+)
+def test_images_go_straight_into_a_dense_layer(filled, whole, batch, features, outputs, precision, seed):
+    if not machine(precision).parts:
+        return
+    mine = filled(nn.Sequential(nn.Flatten(), nn.Linear(features, outputs)), seed=seed, exact=True)
+    theirs = copy.deepcopy(mine)
+    x, targets = whole((batch, 1, 1, features), seed=seed), torch.arange(batch) % outputs
+    step = TrainingStep(mine, optimizer=torch.optim.SGD(mine.parameters(), lr=1.0), precision=precision)
+    names = [i.name for stage in step.plan(x).stages for i in stage.instructions]
+    assert "pair_images" in names
+    assert "load" not in names
+    before = [p.detach().clone() for p in mine.parameters()]
+    loss, logits = step(x, targets)
+    expected = theirs(x)
+    F.cross_entropy(expected, targets).backward()
+    assert torch.equal(logits, expected)  # whole numbers are exact
+    assert float(loss) == pytest.approx(float(F.cross_entropy(expected, targets).detach()), rel=1e-5, abs=1e-6)
+    for new, old, p in zip(mine.parameters(), before, theirs.parameters(), strict=True):
+        limit = (2e-2 if precision == "bf16" else 1e-5) * float(p.grad.norm()) + 1e-6
+        assert float((old - new.detach() - p.grad).norm()) <= limit
 
 
 @needs_bf16

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from striate.engine.lowering.convolution import Layer
 
 __all__ = [
+    "VECTOR_RATE",
+    "WINOGRAD4_RATE",
+    "WINOGRAD_RATE",
     "dense_gradient_is_faster",
     "dense_is_faster",
     "gathers_pixels",
@@ -22,7 +25,7 @@ __all__ = [
 TILE = 16
 PRODUCTS = {1: 1, 3: 6}
 """Products of tiles that make one, for factors of so many parts."""
-PRODUCT_CYCLES, DENSE_CYCLES = 30, 45
+PRODUCT_CYCLES, DENSE_CYCLES = 26, 45
 """Of two tiles that are loaded from a cache; in dense layers, whose weights come from farther away."""
 COPY_CYCLES = 9
 """Of a row of a tile that is gathered."""
@@ -30,8 +33,9 @@ LAYOUT_CYCLES = 8
 """In which a vector is taken apart, and its parts are put into tiles."""
 TRANSPOSE_CYCLES = 8
 """The same, where tiles are transposed."""
-VECTOR_RATE, WINOGRAD_RATE, OUTER_RATE = 1.5, 2.0, 1.2
-"""Multiply-adds of vectors in a cycle: of sums over taps, of those by Winograd's method, of weight gradients."""
+VECTOR_RATE, WINOGRAD_RATE, WINOGRAD4_RATE, OUTER_RATE = 1.5, 2.0, 4.0, 1.2
+"""Multiply-adds of vectors in a cycle: of sums over taps, of those by Winograd's method for 2 x 2 and 4 x 4 outputs, of
+weight gradients."""
 LEAST_DEPTH = 64
 """Factors of a sum in bfloat16 below which laying them out takes longer than float32 does."""
 
@@ -51,7 +55,7 @@ def steps_of_pixel(rows: Window, columns: Window, *, channels: int) -> int:
 
 
 def sums_are_faster(
-    windows: Windows, *, channels: int, outputs: int, pixels: int, parts: int, is_winograd: bool
+    windows: Windows, *, channels: int, outputs: int, pixels: int, parts: int, vector_rate: float
 ) -> bool:
     """Whether sums over windows run faster as products of tiles.
 
@@ -61,7 +65,7 @@ def sums_are_faster(
         outputs: Channels of sums.
         pixels: Of a channel that is summed.
         parts: Of a factor; see `Machine`.
-        is_winograd: Whether Winograd's method is the other choice.
+        vector_rate: Multiply-adds of vectors in a cycle, of the other choice.
     """
     tiles = macs = taps = 0
     for rows, columns in windows:
@@ -72,7 +76,7 @@ def sums_are_faster(
     if parts == 1:
         return channels * taps >= LEAST_DEPTH
     products = tiles * _ceil(outputs, TILE) * PRODUCTS[parts] * PRODUCT_CYCLES
-    return products + LAYOUT_CYCLES * channels * pixels < macs / (WINOGRAD_RATE if is_winograd else VECTOR_RATE)
+    return products + LAYOUT_CYCLES * channels * pixels < macs / vector_rate
 
 
 def dense_is_faster(features: int, outputs: int, *, parts: int) -> bool:

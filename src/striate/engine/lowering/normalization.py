@@ -45,7 +45,7 @@ def normalize(b: Builder, node: Node, x: Value, epilogue: Epilogue, residual: Va
     sums = b.partial(8 * channels) if op.training else None
     if sums is not None:
         ints = lambda: Encoded(b.pointwise_ints(x.lanes.extent, x.lanes))  # noqa: E731
-        b.emit("batch_statistics", (x.lanes, sums), ints, scope=Scope.CHUNK)
+        b.emit("batch_statistics", (x.lanes, sums), ints)
     b.emit(
         "batch_coefficients",
         (sums, *statistics, coefficients),
@@ -88,7 +88,6 @@ def _backward(
         "normalize_sums",
         (dy, v, x.lanes, coefficients, dz, sums),
         lambda: Encoded([*b.pointwise_ints(extent, dy, v, x.lanes, dz), epilogue.kind], epilogue.numbers),
-        scope=Scope.CHUNK,
         writes=(4, 5),
     )
     gradients: list[Operand | None] = []
@@ -108,8 +107,11 @@ def _backward(
         writes=(2, 3, 4),
     )
     if residual is not None and residual.needs_gradient:
-        target, accumulate = b.add_to_gradient(residual.lanes)
-        _add(b, dy, target, accumulate=accumulate)
+        if b.gradient(residual.lanes) is None and residual.lanes.extent == extent:
+            b.hand_gradient(y, residual.lanes)
+        else:
+            target, accumulate = b.add_to_gradient(residual.lanes)
+            _add(b, dy, target, accumulate=accumulate)
     if x.needs_gradient:
         dx, accumulate = b.add_to_gradient(x.lanes)
         moving = x.lanes if op.training else None  # what the statistics, and so the output, depend on

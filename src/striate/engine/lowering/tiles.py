@@ -8,7 +8,6 @@ weights that an optimizer updates. See native/tile_layout.hpp.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from striate.engine._instructions import Encoded, Scope
 from striate.engine._lanes import Lanes, Shared
 from striate.engine._tables import Window, floats_of, phases
 from striate.engine.lowering import _tile_costs as costs
+from striate.engine.lowering import _winograd4 as winograd4
 from striate.engine.lowering.activation import Epilogue
 from striate.engine.lowering.folding import layer_bias
 from striate.graph.graph import Parameter
@@ -37,6 +37,8 @@ TILE, DEPTH, FLOATS = 16, 32, 256
 """Rows of a tile, bfloat16 of a row, and floats that a tile fills."""
 PIXELS = 4
 """That are summed together, as in native/arguments.hpp."""
+BLOCK_PAIRS = 16
+"""That a dense weight gradient multiplies before the next ones: 512 images."""
 PIECE_BYTES = 512 * 1024
 """What the factors of a piece of a weight gradient may fill: a part of a common second-level cache."""
 
@@ -44,22 +46,26 @@ PIECE_BYTES = 512 * 1024
 def fits_sums(b: Builder, layer: Layer) -> bool:
     """Whether a convolution runs as products of tiles: each output reads all channels, and it is faster."""
     windows = [(layer.rows.forward(), layer.columns.forward())]
-    pixels = layer.rows.size * layer.columns.size
-    return _fits(b, layer, windows, channels=layer.in_channels, outputs=layer.out_channels, pixels=pixels)
+    sizes = {"channels": layer.in_channels, "outputs": layer.out_channels}
+    rate = costs.WINOGRAD_RATE if layer.is_winograd else costs.VECTOR_RATE
+    if layer.is_winograd and not b.trains and winograd4.is_faster(b, layer.rows, layer.columns, **sizes):
+        rate = costs.WINOGRAD4_RATE
+    return _fits(b, layer, windows, rate, pixels=layer.rows.size * layer.columns.size, **sizes)
 
 
 def fits_input_gradient(b: Builder, layer: Layer) -> bool:
     """Whether its input gradient does."""
     windows = [*product(phases(layer.rows), phases(layer.columns))]
     pixels = layer.rows.output * layer.columns.output
-    return _fits(b, layer, windows, channels=layer.out_channels, outputs=layer.in_channels, pixels=pixels)
+    rate = costs.WINOGRAD_RATE if layer.is_winograd else costs.VECTOR_RATE
+    return _fits(b, layer, windows, rate, channels=layer.out_channels, outputs=layer.in_channels, pixels=pixels)
 
 
-def _fits(b: Builder, layer: Layer, windows: Any, **sizes: int) -> bool:
+def _fits(b: Builder, layer: Layer, windows: Any, rate: float, **sizes: int) -> bool:
     parts = b.machine.parts
     if layer.groups != 1 or not parts:
         return False
-    return costs.sums_are_faster(windows, parts=parts, is_winograd=layer.is_winograd, **sizes)
+    return costs.sums_are_faster(windows, parts=parts, vector_rate=rate, **sizes)
 
 
 def fits_weight_gradient(b: Builder, layer: Layer) -> bool:
@@ -355,7 +361,10 @@ def _dense(
         table[:features] = values
         return table.tolist()
 
-    b.emit("pair_features", (x, pairs), lambda: Encoded([parts], tables=[filled(np.array(x.all_places()) * width)]))
+    if x.source is not None:
+        b.emit("pair_images", (x.source, pairs), lambda: Encoded([features, parts]))
+    else:
+        b.emit("pair_features", (x, pairs), lambda: Encoded([parts], tables=[filled(np.array(x.all_places()) * width)]))
     elements = lambda: filled(np.arange(features) * feature_stride)  # noqa: E731
     packed = _packed(b, weight, elements, outputs, steps, output_stride, epilogue.coefficients)
 
@@ -374,16 +383,18 @@ def dense_weight_gradient(b: Builder, x: Lanes, dy: Lanes, weight: Parameter) ->
     outputs, features = weight.tensor.shape
     parts, width = b.machine.parts, b.machine.width
     gradient, accumulate = b.gradient_of(weight)
-    tiles = []
-    for name, lanes in (("dense_rows", dy), ("dense_columns", x)):
-        count = parts * -(-lanes.features // TILE)
-        made = b.shared(count * FLOATS, image_floats=count * FLOATS // DEPTH)
-        b.emit(name, (lanes, made), partial(_features, lanes, width, parts), scope=Scope.WHOLE)
-        tiles.append(made)
-    ints = [outputs, features, accumulate, parts]
-    operands = (*tiles, gradient)
-    b.emit("tile_dense_gradient", operands, lambda: Encoded(ints), scope=Scope.WHOLE, macs=outputs * features)
+    tiles = -(-outputs // TILE)
+    count = parts * tiles
+    rows = b.shared(count * FLOATS, image_floats=count * FLOATS // DEPTH)
+    encode_rows = lambda: Encoded([outputs, parts], tables=[floats_of(dy.all_places(), width)])  # noqa: E731
+    b.emit("dense_rows", (dy, rows), encode_rows, scope=Scope.WHOLE)
+    # The backward pass alone may begin when the images are no longer what they were.
+    images = x.source if b.updates else None
 
+    def encode() -> Encoded:
+        ints = [outputs, features, accumulate, parts, BLOCK_PAIRS, images is not None]
+        return Encoded(ints, tables=[[] if images else floats_of(x.all_places(), width)])
 
-def _features(lanes: Lanes, width: int, parts: int) -> Encoded:
-    return Encoded([lanes.features, parts], tables=[floats_of(lanes.all_places(), width)])
+    scratch = 4 * FLOATS * 2 * (parts * BLOCK_PAIRS + tiles)
+    operands = (rows, images or x, gradient)
+    b.emit("tile_dense_gradient", operands, encode, scope=Scope.WHOLE, macs=outputs * features, scratch=scratch)

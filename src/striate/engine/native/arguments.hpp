@@ -343,6 +343,10 @@ struct PairFeaturesArguments {
     int64_t parts;
 };
 
+struct PairImagesArguments {
+    int64_t features, parts;
+};
+
 struct HalfImagesArguments {
     Extent extent;
     Placement x, y;  // y: in bfloat16
@@ -384,6 +388,11 @@ struct DenseTilesArguments {
 
 struct TileDenseGradientArguments {
     int64_t outputs, features, accumulate, parts;
+    int64_t piece;        // pairs of blocks that are multiplied before the next ones
+    int64_t from_images;  // x is images of PyTorch, not lanes
+
+    int64_t output_tiles() const { return (outputs + 15) / 16; }
+    int64_t feature_tiles() const { return (features + 15) / 16; }
 };
 
 // The ends of a training step -------------------------------------------------------------------------------------------

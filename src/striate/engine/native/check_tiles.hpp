@@ -33,6 +33,14 @@ inline void check_pair_features(Check& c) {
     c.lanes(1, Reach{}.steps(times(a.parts, pairs), c.width()));
 }
 
+inline void check_pair_images(Check& c) {
+    const auto& a = c.arguments<PairImagesArguments>();
+    check_parts(c, a.parts);
+    c.positive("features", {a.features});
+    c.images(0, a.features);
+    c.lanes(1, Reach{}.steps(times(times(a.parts, quotient_up(a.features, TILE_DEPTH)), TILE), c.width()));
+}
+
 inline void check_half_images(Check& c) {
     const auto& a = c.arguments<HalfImagesArguments>();
     check_parts(c, a.parts);
@@ -135,7 +143,7 @@ inline void check_sum_tile_slots(Check& c) {
     c.once(1, times(a.outputs, a.taps));
 }
 
-// Of both orders: tiles of features, for each two blocks.
+// Tiles of features, for each two blocks.
 inline void check_dense_tiles(Check& c) {
     const auto& a = c.arguments<DenseTilesArguments>();
     check_parts(c, a.parts);
@@ -151,13 +159,18 @@ inline void check_tile_dense_gradient(Check& c) {
     const auto& a = c.arguments<TileDenseGradientArguments>();
     check_parts(c, a.parts);
     c.positive("outputs x features", {a.outputs, a.features});
-    int operand = 0;
-    for (const int64_t count : {a.outputs, a.features}) {
-        const int64_t tiles = times(a.parts, quotient_up(count, TILE));
-        c.vectors_once(operand, Reach{}, times(tiles, TILE_FLOATS));
-        c.images(operand, times(tiles, TILE_FLOATS / TILE_DEPTH));
-        operand++;
+    c.within("piece", a.piece, 1, MOST);
+    const int64_t output_tiles = quotient_up(a.outputs, TILE), tiles = times(a.parts, output_tiles);
+    c.vectors_once(0, Reach{}, times(tiles, TILE_FLOATS));
+    c.images(0, times(tiles, TILE_FLOATS / TILE_DEPTH));
+    if (a.from_images) {
+        c.images(1, a.features);
+    } else {
+        const int32_t* places = c.table(0, a.features);
+        c.lanes(1, Reach{}.any_of(places, places + a.features));
     }
+    const int64_t scratch = times(2, plus(times(a.parts, a.piece), output_tiles));
+    c.require(times(scratch, TILE_FLOATS * 4) <= c.program().sizes().scratch_bytes, "tiles do not fit into the scratch memory");
     c.once(2, times(a.outputs, a.features));
 }
 

@@ -133,14 +133,14 @@ constinit const striate::KernelEntry ENTRIES[] = {
 #if defined(STRIATE_ISA_AVX512BF16)
     {"pair_channels", pair_channels, ints<PairChannelsArguments>(), 0, 2, 0},
     {"pair_features", pair_features, ints<PairFeaturesArguments>(), 0, 2, 1},
+    {"pair_images", pair_images, ints<PairImagesArguments>(), 0, 2, 0},
     {"half_images", half_images, ints<HalfImagesArguments>(), 0, 2, 0},
     {"tile_pack", tile_pack, ints<TilePackArguments>(), 0, 3, 1},
     {"tile_sums", tile_sums, ints<TileSumsArguments>(), 2, 5, 5},
     {"tile_outer", tile_outer, ints<TileOuterArguments>(), 0, 3, 2},
     {"sum_tile_slots", sum_tile_slots, ints<SumTileSlotsArguments>(), 0, 2, 1},
     {"dense_rows", dense_rows, ints<DenseTilesArguments>(), 0, 2, 1},
-    {"dense_columns", dense_columns, ints<DenseTilesArguments>(), 0, 2, 1},
-    {"tile_dense_gradient", tile_dense_gradient, ints<TileDenseGradientArguments>(), 0, 3, 0},
+    {"tile_dense_gradient", tile_dense_gradient, ints<TileDenseGradientArguments>(), 0, 3, 1},
 #endif
 };
 

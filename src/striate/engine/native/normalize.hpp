@@ -14,35 +14,45 @@ inline ivec lanes_below(int64_t count) {
     return index < static_cast<int32_t>(count);
 }
 
-// Mean and sum of squared deviations of each channel over the images of a chunk. operands: x, partial (2 x channels).
+// Images of the chunk that this block is in, and that come before it.
+inline int64_t images_before(const Call& call) { return call.first_block % call.chunk_blocks * W; }
+
+// Mean and sum of squared deviations of each channel over the images of a chunk, to which this block is added. The mean of the
+// first row is taken off before squares are summed, whose sum is then at most as many times as there are rows what is sought.
+// operands: x, partial (2 x channels).
 inline void batch_statistics(const Call& call) {
     const auto& a = call.arguments<BatchStatisticsArguments>();
     const Share share(a.extent.channels, call.part, call.parts);
-    const int64_t positions = a.extent.rows * a.extent.columns;
-    int64_t images = 0;
-    for (int64_t block = 0; block < call.blocks; block++) images += valid_lanes(call, block);
+    const int64_t columns = a.extent.columns, positions = a.extent.rows * columns, images = valid_lanes(call, 0);
+    const ivec valid = lanes_below(images);
+    const auto of_valid = [&](vec v) { return static_cast<double>(lane_sum(select(valid, v, vec{}))); };
+    const double before = static_cast<double>(images_before(call) * positions), own = static_cast<double>(images * positions);
     for (int64_t c = share.begin; c < share.end; c++) {
-        const auto total = [&](auto term) {
-            double sum = 0;
-            for (int64_t block = 0; block < call.blocks; block++) {
-                const ivec valid = lanes_below(valid_lanes(call, block));
-                vec whole = {};
-                for (int64_t i = 0; i < a.extent.rows; i++) {
-                    const float* x = a.x.at(call.f(0, block), c, i);
-                    vec sums[4] = {};
-                    int64_t j = 0;
-                    for (; j + 4 <= a.extent.columns; j += 4)
-                        for (int q = 0; q < 4; q++) sums[q] += term(load(x + (j + q) * W));
-                    for (; j < a.extent.columns; j++) sums[0] += term(load(x + j * W));
-                    whole += (sums[0] + sums[1]) + (sums[2] + sums[3]);
-                }
-                sum += lane_sum(select(valid, whole, vec{}));
-            }
-            return sum;
-        };
-        const float mean = static_cast<float>(total([](vec v) { return v; }) / static_cast<double>(images * positions));
-        call.f(1)[c] = mean;
-        call.f(1)[a.extent.channels + c] = static_cast<float>(total([&](vec v) { return (v - mean) * (v - mean); }));
+        vec first = {};
+        for (int64_t j = 0; j < columns; j++) first += load(a.x.at(call.f(0), c, 0) + j * W);
+        const float about = static_cast<float>(of_valid(first) / static_cast<double>(images * columns));
+        double sum = 0, squares = 0;
+        for (int64_t i = 0; i < a.extent.rows; i++) {
+            const float* x = a.x.at(call.f(0), c, i);
+            vec row[4] = {}, row_squares[4] = {};
+            const auto add = [&](int q, int64_t j) {
+                const vec v = load(x + j * W) - about;
+                row[q] += v;
+                row_squares[q] += v * v;
+            };
+            int64_t j = 0;
+            for (; j + 4 <= columns; j += 4)
+                for (int q = 0; q < 4; q++) add(q, j + q);
+            for (; j < columns; j++) add(0, j);
+            sum += of_valid((row[0] + row[1]) + (row[2] + row[3]));
+            squares += of_valid((row_squares[0] + row_squares[1]) + (row_squares[2] + row_squares[3]));
+        }
+        const double mean = about + sum / own;
+        squares -= sum * sum / own;
+        float &all_mean = call.f(1)[c], &all_squares = call.f(1)[a.extent.channels + c];
+        const double delta = before > 0 ? mean - all_mean : 0, whole = before + own;
+        all_squares = static_cast<float>((before > 0 ? all_squares : 0) + squares + delta * delta * before * own / whole);
+        all_mean = static_cast<float>(before > 0 ? all_mean + delta * own / whole : mean);
     }
 }
 
@@ -112,41 +122,40 @@ inline void normalize(const Call& call) {
     });
 }
 
-// dz = dy times the slope, and for each channel the sums of dz and of dz (x - mean) / deviation over the chunk.
+// dz = dy times the slope, and for each channel the sums of dz and of dz (x - mean) / deviation over the chunk, to which this
+// block is added.
 // operands: dy, v (output of the activation, or none), x, coefficients, dz (or none), partial (2 x channels).
 inline void normalize_sums(const Call& call) {
     const auto& a = call.arguments<NormalizeSumsArguments>();
     const float p = call.number(0), q = call.number(1);
     const Share share(a.extent.channels, call.part, call.parts);
+    const bool is_first = images_before(call) == 0;
     for (int64_t c = share.begin; c < share.end; c++) {
         const vec mean = splat(call.f(3)[c]);
-        double sum = 0, product = 0;
-        for (int64_t block = 0; block < call.blocks; block++) {
-            vec sums = {}, products = {};
-            for (int64_t i = 0; i < a.extent.rows; i++) {
-                const float* dy = a.dy.at(call.f(0, block), c, i);
-                const float* v = call.has(1) ? a.v.at(call.f(1, block), c, i) : nullptr;
-                const float* x = a.x.at(call.f(2, block), c, i);
-                float* dz = call.has(4) ? a.dz.at(call.f(4, block), c, i) : nullptr;
-                vec row_sums[2] = {}, row_products[2] = {};
-                for (int64_t j = 0; j < a.extent.columns; j++) {
-                    vec d = load(dy + j * W);
-                    if (v) {
-                        const vec value = load(v + j * W);
-                        d = a.activation == RELU ? select(value <= 0.0f, vec{}, d) : d * slope(a.activation, value, p, q);
-                    }
-                    if (dz) store(dz + j * W, d);
-                    row_sums[j & 1] += d;
-                    row_products[j & 1] += d * (load(x + j * W) - mean);
+        vec sums = {}, products = {};
+        for (int64_t i = 0; i < a.extent.rows; i++) {
+            const float* dy = a.dy.at(call.f(0), c, i);
+            const float* v = call.has(1) ? a.v.at(call.f(1), c, i) : nullptr;
+            const float* x = a.x.at(call.f(2), c, i);
+            float* dz = call.has(4) ? a.dz.at(call.f(4), c, i) : nullptr;
+            vec row_sums[2] = {}, row_products[2] = {};
+            for (int64_t j = 0; j < a.extent.columns; j++) {
+                vec d = load(dy + j * W);
+                if (v) {
+                    const vec value = load(v + j * W);
+                    d = a.activation == RELU ? select(value <= 0.0f, vec{}, d) : d * slope(a.activation, value, p, q);
                 }
-                sums += row_sums[0] + row_sums[1];
-                products += row_products[0] + row_products[1];
+                if (dz) store(dz + j * W, d);
+                row_sums[j & 1] += d;
+                row_products[j & 1] += d * (load(x + j * W) - mean);
             }
-            sum += lane_sum(sums);
-            product += lane_sum(products);
+            sums += row_sums[0] + row_sums[1];
+            products += row_products[0] + row_products[1];
         }
-        call.f(5)[c] = static_cast<float>(sum);
-        call.f(5)[a.extent.channels + c] = static_cast<float>(product * call.f(3)[a.extent.channels + c]);
+        const float product = lane_sum(products) * call.f(3)[a.extent.channels + c];
+        float &all_sums = call.f(5)[c], &all_products = call.f(5)[a.extent.channels + c];
+        all_sums = (is_first ? 0.0f : all_sums) + lane_sum(sums);
+        all_products = (is_first ? 0.0f : all_products) + product;
     }
 }
 

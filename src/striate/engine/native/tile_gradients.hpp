@@ -119,37 +119,71 @@ inline void sum_tile_slots(const Call& call) {
     }
 }
 
-// Weight gradient of a dense layer over the whole batch. operands: dy (`dense_rows`), x (`dense_columns`), gradient.
+// Features of x as tiles: [part][tile][two blocks][pair of images][feature]; of images of PyTorch, neighbours become pairs.
+template <int PARTS>
+void feature_tiles(const Call& call, const TileDenseGradientArguments& a, int64_t tile, int64_t begin, int64_t end, float* to,
+                   int64_t part) {
+    if (!a.from_images) {
+        for (int64_t n = begin; n < end; n++, to += TILE_FLOATS)
+            transpose_pairs<PARTS>([&](int64_t r) {
+                return two_blocks(call, call.table(0), a.features, 1, tile * TILE + r, 2 * n);
+            }, to, part);
+        return;
+    }
+    for (int64_t image = begin * TILE_DEPTH; image < end * TILE_DEPTH; image += 2, to += W) {
+        const auto features = [&](int64_t n) {
+            return features_of(n < call.batch ? call.f(1) + n * a.features : nullptr, tile * TILE, a.features);
+        };
+        const Parts<PARTS> one(features(image)), other(features(image + 1));
+        for (int p = 0; p < PARTS; p++) _mm512_store_si512(to + p * part, pairs_of(one.of[p], other.of[p]));
+    }
+}
+
+// Sums of `m` tiles of outputs and `n` of features into the gradient.
+inline void put_gradients(const Call& call, const TileDenseGradientArguments& a, const float* sums, int64_t output, int64_t m,
+                          int64_t feature, int64_t n) {
+    for (int64_t k = output * TILE; k < (output + m) * TILE && k < a.outputs; k++)
+        for (int64_t j = 0; j < n; j++) {
+            const int64_t first = (feature + j) * TILE, left = a.features - first;
+            const auto mask = static_cast<__mmask16>(left < TILE ? (1u << left) - 1 : 0xFFFFu);
+            __m512 sum = _mm512_load_ps(sums + (((k / TILE - output) * n + j) * TILE + k % TILE) * W);
+            float* to = call.f(2) + k * a.features + first;
+            if (a.accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to));
+            _mm512_mask_storeu_ps(to, mask, sum);
+        }
+}
+
+// Weight gradient of a dense layer over the whole batch. operands: dy (`dense_rows`), x (lanes or images), gradient. tables: place
+// of each feature in lanes.
 inline void tile_dense_gradient(const Call& call) {
     const auto& a = call.arguments<TileDenseGradientArguments>();
     const Tiles tiles;
-    const int64_t outputs = (a.outputs + TILE - 1) / TILE, features = (a.features + TILE - 1) / TILE;
-    const int64_t pairs = (call.all_blocks + 1) / 2;
+    const int64_t outputs = a.output_tiles(), features = a.feature_tiles(), pairs = (call.all_blocks + 1) / 2;
     const Share share((features + 1) / 2, call.part, call.parts);
-    float* sums = call.scratch;
+    float *columns = call.scratch, *sums = columns + a.parts * 2 * a.piece * TILE_FLOATS;
     Products products{};
     products.a_row = products.b_row = 64;
-    products.steps = pairs;
     products.parts = a.parts;
     products.a_part = outputs * pairs * TILE_FLOATS * 4;
-    products.b_part = features * pairs * TILE_FLOATS * 4;
+    products.b_part = 2 * a.piece * TILE_FLOATS * 4;
     for (int64_t f = 2 * share.begin; f < 2 * share.end && f < features; f += 2) {
         const int64_t n = features - f < 2 ? 1 : 2;
-        for (int64_t j = 0; j < n; j++) products.b[j] = reinterpret_cast<const char*>(call.f(1) + (f + j) * pairs * TILE_FLOATS);
-        for (int64_t o = 0; o < outputs; o += 2) {
-            const int64_t m = outputs - o < 2 ? 1 : 2;
-            for (int64_t i = 0; i < m; i++) products.a[i] = reinterpret_cast<const char*>(call.f(0) + (o + i) * pairs * TILE_FLOATS);
-            multiply(m, n, products, sums, n * TILE_FLOATS, false);
-            for (int64_t k = o * TILE; k < (o + m) * TILE && k < a.outputs; k++)
-                for (int64_t j = 0; j < n; j++) {
-                    const int64_t first = (f + j) * TILE, left = a.features - first;
-                    const auto mask = static_cast<__mmask16>(left < TILE ? (1u << left) - 1 : 0xFFFFu);
-                    const int64_t i = k / TILE - o;
-                    __m512 sum = _mm512_load_ps(sums + ((i * n + j) * TILE + k % TILE) * W);
-                    float* to = call.f(2) + k * a.features + first;
-                    if (a.accumulate) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, to));
-                    _mm512_mask_storeu_ps(to, mask, sum);
-                }
+        for (int64_t j = 0; j < n; j++) products.b[j] = reinterpret_cast<const char*>(columns + j * a.piece * TILE_FLOATS);
+        for (int64_t begin = 0; begin < pairs; begin += a.piece) {
+            const int64_t end = pairs - begin < a.piece ? pairs : begin + a.piece;
+            with_parts(a.parts, [&]<int PARTS>() {
+                for (int64_t j = 0; j < n; j++)
+                    feature_tiles<PARTS>(call, a, f + j, begin, end, columns + j * a.piece * TILE_FLOATS, 2 * a.piece * TILE_FLOATS);
+            });
+            products.steps = end - begin;
+            for (int64_t o = 0; o < outputs; o += 2) {
+                const int64_t m = outputs - o < 2 ? 1 : 2;
+                for (int64_t i = 0; i < m; i++)
+                    products.a[i] = reinterpret_cast<const char*>(call.f(0) + ((o + i) * pairs + begin) * TILE_FLOATS);
+                float* own = pairs <= a.piece ? sums : sums + o * n * TILE_FLOATS;
+                multiply(m, n, products, own, n * TILE_FLOATS, begin > 0);
+                if (end == pairs) put_gradients(call, a, own, o, m, f, n);
+            }
         }
     }
 }
