@@ -27,7 +27,8 @@ ROOMS = {
     "data": set(),
     "train": {"models", "data", "graph", "engine"},
     "work": {"ops", "graph", "models", "data", "train"},
-    "cli": {"ops", "graph", "engine", "models", "data", "train", "work"},
+    "tune": {"graph", "models", "data", "train"},
+    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune"},
 }
 """Which rooms each room may import, as in docs/design.md; the files beside the rooms are open to all."""
 OPEN = {"_lazy", "errors", "files"}
@@ -160,7 +161,7 @@ def _commands():
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"]
+    "name", ["train", "tune", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"]
 )
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from striate.train import Run as Run
     from striate.train import resume as resume
     from striate.train.start import train as train
+    from striate.tune.tuning import tune as tune
 
 __all__ = [
     "DataError",
@@ -56,6 +57,7 @@ __all__ = [
     "ops",
     "resume",
     "train",
+    "tune",
     "work",
 ]
 
@@ -76,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         "ops": "",
         "resume": "train",
         "train": "",
+        "tune": "",
         "work": "",
     },
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
-__all__ = ["lazy_names"]
+__all__ = ["lazy_names", "make_callable"]
 
 
 def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
@@ -34,3 +35,18 @@ def lazy_names(package: str, homes: Mapping[str, str]) -> tuple[Callable[[str], 
         return [*vars(sys.modules[package]), *homes]
 
     return find, names
+
+
+def make_callable(package: str) -> None:
+    """Let a package that has the name of its main function be called as that function.
+
+    Args:
+        package: Its ``__name__``.
+    """
+    function = package.rpartition(".")[2]
+
+    class CallablePackage(ModuleType):
+        def __call__(self, *args: Any, **options: Any) -> Any:
+            return getattr(self, function)(*args, **options)
+
+    sys.modules[package].__class__ = CallablePackage

@@ -89,7 +89,9 @@ def command(
     ] = None,
     weights: Annotated[
         str | None,
-        typer.Option(help="Start from a weights file (.safetensors, .pth) or from published ones: imagenet."),
+        typer.Option(
+            help="Start from a weights file (.safetensors, .pth) or published ones: imagenet. Another head is fine."
+        ),
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="The same as --weights imagenet.")] = False,
     img_size: Annotated[

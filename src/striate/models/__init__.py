@@ -17,7 +17,7 @@ from striate.models.registry import names as list
 
 if TYPE_CHECKING:
     from striate.models.initialization import initialize, set_dropout
-    from striate.models.weights import load_weights
+    from striate.models.weights import load_weights, which_fit
 
 __all__ = [
     "Deviation",
@@ -31,12 +31,14 @@ __all__ = [
     "list",
     "load_weights",
     "set_dropout",
+    "which_fit",
 ]
 
 _LAZY = {
     "initialize": "initialization",
     "load_weights": "weights",
     "set_dropout": "initialization",
+    "which_fit": "weights",
 }
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import pickle
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,19 +17,16 @@ from torch import Tensor, nn
 
 from striate.errors import ModelError, nearest
 from striate.files import cache_folder, read_tensors, write_tensors
+from striate.models._weight_names import adapt_input, current_key, input_of_other_channels, rename
 from striate.models.entry import PretrainedWeights
 from striate.models.registry import info
 
-__all__ = ["LoadedWeights", "load_weights"]
+__all__ = ["LoadedWeights", "load_weights", "which_fit"]
 
 _log = logging.getLogger(__name__)
 
-# Wrappers that put their name before every key: DistributedDataParallel and torch.compile.
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 # Under which keys training scripts keep the weights inside a checkpoint.
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
-# DenseNet files from before 2018 say `norm.1` for `norm1`: module names may no longer hold a dot.
-_OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
 _NUM_LISTED = 8
 
 
@@ -41,11 +37,16 @@ class LoadedWeights:
     loaded: tuple[str, ...]
     kept: tuple[str, ...]
     unused: tuple[str, ...]
+    adapted: tuple[str, ...] = ()
+    """First kernels that were made for another number of channels."""
+    prefix: str = ""
+    """What was taken off the file's names (``-backbone.``) or put before them (``+backbone.``)."""
 
 
 def load_weights(
-    model: nn.Module, source: str | Path, *, name: str | None = None, new_head: bool = False, strict: bool = True
-) -> LoadedWeights:
+    model: nn.Module, source: str | Path, *, name: str | None = None, new_head: bool = False,
+    new_input: bool = False, strict: bool = True,
+) -> LoadedWeights:  # fmt: skip
     """Read weights into a network, in place; the network is untouched when they do not fit.
 
     Args:
@@ -53,6 +54,8 @@ def load_weights(
         source: A .safetensors, .pt or .pth file; or published weights: "imagenet" (the newest) or "imagenet1k_v1".
         name: The network's name in the registry; needed for published weights.
         new_head: Keep the network's own head where the file's has another number of classes.
+        new_input: Let the first kernels be the mean of those for red, green and blue where the network takes grey
+            images, and the other way a third of the grey ones for each colour.
         strict: Refuse missing and surplus names. Shapes must fit either way.
 
     Raises:
@@ -68,8 +71,11 @@ def load_weights(
         10
     """
     path = _file_of(source, name=name)
-    tensors = {_current_key(key): tensor for key, tensor in _read(path).items()}
     expected = model.state_dict()
+    tensors, prefix = rename({current_key(key): tensor for key, tensor in _read(path).items()}, [*expected])
+    first = input_of_other_channels(tensors, expected)
+    if first is not None and new_input:
+        tensors[first] = adapt_input(tensors[first], channels=expected[first].shape[1])
     misshapen = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
     head = _head_of_another_size(tensors, expected, misshapen)
     if head and new_head:
@@ -81,18 +87,35 @@ def load_weights(
     missing = [key for key in kept if key not in head and not key.endswith(".num_batches_tracked")]
     if misshapen or (strict and (missing or unused)):
         raise _misfit(path, tensors, expected, missing=missing, unused=unused, misshapen=misshapen, head=head)
+    if prefix:
+        _log.info("%s: names %s %r", path.name, "without" if prefix[0] == "-" else "behind", prefix[1:])
     model.load_state_dict({key: tensors.get(key, value) for key, value in expected.items()})
     if head:
         _log.info("%s: kept the network's own head (%s), the file's has another size", path.name, ", ".join(head))
     loaded = tuple(key for key in expected if key in tensors)
-    return LoadedWeights(loaded=loaded, kept=tuple(kept), unused=tuple(unused))
+    adapted = (first,) if first is not None and new_input else ()
+    if adapted:
+        _log.info("%s: %s made for another number of channels", path.name, first)
+    return LoadedWeights(loaded=loaded, kept=tuple(kept), unused=tuple(unused), adapted=adapted, prefix=prefix)
 
 
-def _current_key(key: str) -> str:
-    """The name a tensor has in our networks, from the name it has in a file."""
-    while key.startswith(_WRAPPER_PREFIXES):
-        key = key.partition(".")[2]
-    return _OLD_DENSENET_KEY.sub(r"\1\2.", key)
+def which_fit(source: str | Path) -> tuple[str, ...]:
+    """Return the networks of the registry whose names and shapes are those of a weights file.
+
+    The head may have another number of classes, and the first kernels another number of channels.
+
+    Args:
+        source: A .safetensors, .pt or .pth file.
+
+    Raises:
+        ModelError: no such file, or a damaged one.
+    """
+    from striate.models.fitting import networks_that_fit
+
+    path = Path(source)
+    if not path.is_file():
+        raise ModelError(f"which_fit: `source` must be a weights file, got {str(source)!r}. Check the path.")
+    return networks_that_fit({current_key(key): tensor for key, tensor in _read(path).items()})
 
 
 def _file_of(source: str | Path, *, name: str | None) -> Path:
@@ -197,8 +220,14 @@ def _misfit(
     if head and not missing and not unused:
         remedy = f"Only the head differs: build the network with num_classes={tensors[head[0]].shape[0]}, or keep its "
         remedy += "own head with new_head=True."
+    elif input_of_other_channels(tensors, expected) and len(misshapen) == 1 + len(head) and not missing and not unused:
+        remedy = "The network takes another number of channels: let the first kernels be adapted with new_input=True."
     else:
-        remedy = "Build the network these weights were saved from."
+        from striate.models.fitting import networks_that_fit
+
+        fitting = networks_that_fit(tensors)
+        remedy = "Build the network these weights were saved from"
+        remedy += f"; they fit {_first(fitting)}." if fitting else ", which is none of striate's."
     return ModelError(f"load_weights: `{path}` must fit the network, got {what}. {remedy}")
 
 

@@ -5,11 +5,9 @@ The package is also the function: ``striate.train("mnist", epochs=3)`` is `stria
 
 from __future__ import annotations
 
-import sys
-from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from striate._lazy import lazy_names
+from striate._lazy import lazy_names, make_callable
 
 if TYPE_CHECKING:
     from striate.train.metrics import Evaluation as Evaluation
@@ -42,10 +40,4 @@ __all__ = sorted(_HOMES)
 # Recipes and their errors need no PyTorch: a wrong flag is answered before it is imported.
 __getattr__, __dir__ = lazy_names(__name__, _HOMES)
 
-
-class _CallableModule(ModuleType):
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        return self.train(*args, **options)
-
-
-sys.modules[__name__].__class__ = _CallableModule
+make_callable(__name__)

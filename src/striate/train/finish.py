@@ -19,7 +19,7 @@ from striate.train.progress import Progress
 from striate.train.report import Mistake, write_report
 from striate.train.training import Training
 
-__all__ = ["finish"]
+__all__ = ["finish", "first_filters", "mistakes_of"]
 
 MISTAKES_SHOWN = 24
 
@@ -86,14 +86,14 @@ def _report(
         config=run.config.to_dict(),
         history=run.history,
         evaluation=evaluation,
-        mistakes=_mistakes(dataset, probabilities, class_names=splits.class_names),
+        mistakes=mistakes_of(dataset, probabilities, class_names=splits.class_names),
         filters=first_filters(network),
         skipped=splits.skipped,
         split=split_name,
     )
 
 
-def _mistakes(dataset: Dataset, probabilities: Tensor, *, class_names: tuple[str, ...]) -> list[Mistake]:
+def mistakes_of(dataset: Dataset, probabilities: Tensor, *, class_names: tuple[str, ...]) -> list[Mistake]:
     """Pick the wrong answers the network was surest of."""
     sure, predicted = probabilities.max(dim=1)
     wrong = (predicted != dataset.labels).nonzero()[:, 0]

@@ -14,7 +14,7 @@ from torch import nn
 from striate import models
 from striate.errors import ModelError
 
-__all__ = ["ModelSpec", "build_network"]
+__all__ = ["ModelSpec", "build_network", "check_output", "run_example"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,21 +124,31 @@ def _call(make: Callable[..., Any], spec: ModelSpec) -> nn.Module:
     return network
 
 
+def run_example(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) -> Any:
+    """Return the output of one example in evaluation mode.
+
+    Raises:
+        ModelError: the forward pass fails; the layer whose shapes do not fit is named where there is one.
+    """
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            return network(example)
+    except Exception as error:  # the network may be the user's own code, and raise what it likes
+        raise _does_not_run(network, example, error, spec=spec) from error
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
 def check_output(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) -> None:
     """Run one example through the network and refuse outputs that are not one logit a class.
 
     Raises:
         ModelError: the forward pass fails, or its output has another shape than (N, num_classes).
     """
-    was_training = network.training
-    network.eval()
-    try:
-        with torch.no_grad():
-            output = network(example)
-    except Exception as error:  # the network may be the user's own code, and raise what it likes
-        raise _does_not_run(network, example, error, spec=spec) from error
-    finally:
-        network.train(was_training)
+    output = run_example(network, example, spec=spec)
     shape = tuple(getattr(output, "shape", ()))
     if shape != (len(example), spec.num_classes):
         raise ModelError(

@@ -31,6 +31,7 @@ __all__ = [
     "has_normalization",
     "initialize",
     "measure_preprocessing",
+    "published_statistics",
     "set_dropout",
     "start",
 ]
@@ -134,7 +135,8 @@ def build(
     torch.manual_seed(derive_seed(seed, 0))
     network = build_network(spec, source=own)
     if weights is not None:
-        models.load_weights(network, weights, name=spec.name if spec.in_registry else None, new_head=True)
+        known = spec.name if spec.in_registry else None
+        models.load_weights(network, weights, name=known, new_head=True, new_input=True)
     return network, spec, own
 
 
@@ -184,8 +186,22 @@ def measure_preprocessing(splits: Splits, spec: ModelSpec, *, weights: str | Pat
     )
     if weights is None or not spec.in_registry or not models.info(spec.name).pretrained:
         return preprocessing
-    published = models.info(spec.name).pretrained[-1]
-    return dataclasses.replace(preprocessing, mean=published.mean, std=published.std)
+    mean, std = published_statistics(models.info(spec.name).pretrained[-1], channels=spec.in_channels)
+    return dataclasses.replace(preprocessing, mean=mean, std=std)
+
+
+def published_statistics(
+    published: models.PretrainedWeights, *, channels: int
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and deviation that published weights were trained with, for images of so many channels.
+
+    The first kernels for grey images are the mean of those for three channels: divided by a third of the deviation,
+    grey images give what they would have given as three equal channels.
+    """
+    mean, std = published.mean, published.std
+    if channels == len(mean):
+        return mean, std
+    return (sum(mean) / len(mean),) * channels, (sum(std) / len(std) / len(std) * channels,) * channels
 
 
 def first_batch(splits: Splits, preprocessing: Preprocessing, recipe: Recipe, *, seed: int, device: str) -> Batch:

@@ -26,7 +26,7 @@ from striate.train._report_results import (
 )
 from striate.train.metrics import Evaluation
 
-__all__ = ["Mistake", "write_report"]
+__all__ = ["Mistake", "document", "write_report"]
 
 # Nothing may be loaded or run: even if markup slipped in through a file name, it could not act or phone home.
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -92,7 +92,7 @@ def write_report(
         tag("footer", "Written by striate. This page is complete: it loads nothing and runs nothing."),
     )
     path = run_folder / "report.html"
-    write_text(path, _document(title=_title(config), body=body))
+    write_text(path, document(title=_title(config), body=body))
     return path
 
 
@@ -205,7 +205,8 @@ def _mark() -> Html:
     return tag("svg", *bars, viewBox="0 0 24 24", aria_hidden="true")
 
 
-def _document(*, title: str, body: Html) -> str:
+def document(*, title: str, body: Html) -> str:
+    """Return a whole page in the style of the reports."""
     css = resources.files("striate.train").joinpath("report.css").read_text(encoding="utf-8")
     head = tag(
         "head",

@@ -39,7 +39,7 @@ from striate.train.run import MODELS, Run, RunConfig, new_run_folder
 from striate.train.tracking import open_tracker
 from striate.train.training import Training
 
-__all__ = ["resume", "train"]
+__all__ = ["resume", "train", "typed_command"]
 
 
 def train(
@@ -200,7 +200,7 @@ def _measured_config(
         num_params=sum(parameter.numel() for parameter in start.network.parameters()),
         environment=describe_machine(),
         measured=measured,
-        command=_typed_command(),
+        command=typed_command(),
     )
 
 
@@ -213,7 +213,7 @@ def _split_options(run: Run) -> dict[str, Any]:
     return {key: value for key, value in run.config.data.items() if key not in ("source", "root")}
 
 
-def _typed_command() -> str:
+def typed_command() -> str:
     """Return the command line that started this, or nothing where it was not striate's."""
     is_command = Path(sys.argv[0]).name in ("striate", "__main__.py")
     return shlex.join(["striate", *sys.argv[1:]]) if is_command else ""
