@@ -176,6 +176,7 @@ def test_every_command_has_help_and_an_example(name):
 def test_no_command_is_forgotten_here():
     assert set(_commands()) == {
         "train",
+        "tune",
         "resume",
         "evaluate",
         "predict",

@@ -37,6 +37,7 @@ def rename(tensors: Mapping[str, Tensor], expected: Sequence[str]) -> tuple[dict
         The tensors, and what was done: ``-backbone.`` or ``+backbone.``; empty where the names were left alone.
 
     Example:
+        >>> import torch
         >>> rename({"net.fc.weight": torch.zeros(1)}, ["fc.weight"])[1]
         '-net.'
     """
@@ -77,6 +78,7 @@ def adapt_input(kernels: Tensor, *, channels: int) -> Tensor:
     """Return the mean of kernels for three channels, or kernels for one as those for three, a third for each.
 
     Example:
+        >>> import torch
         >>> adapt_input(torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1), channels=1).item()
         3.0
     """
