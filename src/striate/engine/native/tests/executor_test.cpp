@@ -61,7 +61,7 @@ TEST(statistics_of_the_whole_batch) {
         const int64_t x = maker.buffer(Kind::batch, map.bytes()), y = maker.buffer(Kind::local, map.bytes());
         const int64_t sums = maker.buffer(Kind::partial, 8 * CHANNELS), all = maker.buffer(Kind::shared, 16 * CHANNELS);
         maker.load(in, x, map);
-        maker.emit("batch_statistics", Scope::chunk, join(map.extent(), map.placement()), {}, {x, sums});
+        maker.emit("batch_statistics", Scope::block, join(map.extent(), map.placement()), {}, {x, sums});
         maker.emit("batch_coefficients", Scope::whole, {CHANNELS, POSITIONS, 1}, {1e-5f, 0.25f},
                    {sums, -1, -1, mean, variance, all});
         maker.emit("normalize", Scope::block,
