@@ -174,6 +174,18 @@ def test_a_first_row_far_from_the_others(assert_like_pytorch, normal):
     assert_like_pytorch(nn.BatchNorm2d(3), x.requires_grad_())
 
 
+def test_lanes_without_an_image_stay_finite_through_many_layers(normal):
+    # Equal images are divided by the root of eps in each layer, and what is in the empty lanes with them.
+    net = nn.Sequential(*[layer for _ in range(24) for layer in (nn.Conv2d(4, 4, 1), nn.BatchNorm2d(4))])
+    with torch.no_grad():
+        for layer in net[::2]:
+            layer.weight.copy_(torch.eye(4)[:, :, None, None])
+            layer.bias.fill_(1.0)
+    fast = accelerate(net)
+    fast(normal((1, 4, 1, 1), seed=0).expand(2, -1, -1, -1).contiguous()).sum().backward()
+    assert all(bool(torch.isfinite(p.grad).all()) for p in net.parameters())
+
+
 def test_a_constant_channel(assert_like_pytorch, normal):
     x = normal((11, 3, 4, 4), seed=0)
     x[:, 1] = 2.5

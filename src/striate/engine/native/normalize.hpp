@@ -96,7 +96,8 @@ inline void batch_coefficients(const Call& call) {
     }
 }
 
-// y = activation(x scale + shift [+ residual]). operands: x, coefficients, y, residual.
+// y = activation(x scale + shift [+ residual]); 0 in lanes without an image, which nothing else keeps from growing from layer to
+// layer until they overflow. operands: x, coefficients, y, residual.
 inline void normalize(const Call& call) {
     const auto& a = call.arguments<NormalizeArguments>();
     const float p = call.number(0), q = call.number(1);
@@ -105,19 +106,20 @@ inline void normalize(const Call& call) {
         float* y = a.y.at(call.f(2, block), c, i);
         const float* residual = call.has(3) ? a.residual.at(call.f(3, block), c, i) : nullptr;
         const vec scale = splat(call.f(1)[2 * a.extent.channels + c]), shift = splat(call.f(1)[3 * a.extent.channels + c]);
+        const ivec valid = lanes_below(valid_lanes(call, block));
         if (a.activation == RELU || a.activation == IDENTITY) {
             const vec floor = splat(a.activation == RELU ? 0.0f : -__builtin_inff());
             for (int64_t j = 0; j < a.extent.columns; j++) {
                 vec v = load(x + j * W) * scale + shift;
                 if (residual) v += load(residual + j * W);
-                store(y + j * W, select(v < floor, floor, v));
+                store(y + j * W, select(valid, select(v < floor, floor, v), vec{}));
             }
             return;
         }
         for (int64_t j = 0; j < a.extent.columns; j++) {
             vec v = load(x + j * W) * scale + shift;
             if (residual) v += load(residual + j * W);
-            store(y + j * W, activate(a.activation, v, p, q));
+            store(y + j * W, select(valid, activate(a.activation, v, p, q), vec{}));
         }
     });
 }
