@@ -185,6 +185,19 @@ def test_flags_that_exclude_each_other(cli, tmp_path):
     assert (two.code, 'Write recipe = "small" into the file' in two.err) == (2, True)
 
 
+@pytest.mark.usefixtures("unmeasured")
+def test_weights_for_rgb_are_made_to_fit_grey_images_and_it_is_said(cli, quick, tmp_path, image_folder):
+    from striate import models
+    from striate.files import write_tensors
+
+    write_tensors(tmp_path / "rgb.safetensors", models.create("cnn_cifar").state_dict())
+    arguments = (image_folder, *quick, "--model", "cnn_cifar", "--in-chans", 1, "--img-size", 32, "--batch-size", 16)
+    answer = cli("train", *arguments, "--weights", tmp_path / "rgb.safetensors", "-o", tmp_path, "--experiment", "grey")
+    assert answer.code == 0, answer.err
+    assert "weights  features.conv1.weight is the mean of the file's RGB kernels, to fit the images\n" in answer.err
+    assert Run(tmp_path / "grey").model().features.conv1.in_channels == 1
+
+
 def test_values_are_checked_beside_those_of_the_named_recipe(cli, tmp_path):
     arguments = ("train", tmp_path / "nothing", "--set", "early_epochs=5", "-o", tmp_path)
     known = cli(*arguments, "--recipe", "cifar-fast")

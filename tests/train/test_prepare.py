@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch import nn
 from striate import models
 from striate.data import load
 from striate.errors import UsageError
-from striate.train import Recipe, prepare
+from striate.train import Progress, Recipe, prepare
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,35 @@ def test_published_weights_bring_their_own_normalisation():
     spec = prepare.build("resnet18", splits, weights=None, seed=0)[1]
     measured = prepare.measure_preprocessing(splits, spec, weights="imagenet")
     assert measured.mean == (0.485, 0.456, 0.406)  # Source: torchvision's documentation of its ImageNet weights.
+
+
+def test_published_weights_see_grey_images_as_they_saw_three_equal_channels(splits):
+    spec = prepare.build("resnet18", splits, weights=None, seed=0)[1]
+    measured = prepare.measure_preprocessing(splits, spec, weights="imagenet")
+    # Source: the mean of the numbers above; a third of that of the deviations 0.229, 0.224 and 0.225, as the first
+    # kernels become the mean of three and not their sum.
+    assert measured.mean == pytest.approx((0.449,), abs=1e-12)
+    assert measured.std == pytest.approx((0.226 / 3,), abs=1e-12)
+
+
+def test_weights_for_rgb_start_a_training_on_grey_images_and_the_other_way_round(splits, tmp_path):
+    rgb, grey = (models.create("resnet20", num_classes=5, in_channels=channels) for channels in (3, 1))
+    torch.save({f"backbone.{key}": value for key, value in rgb.state_dict().items()}, tmp_path / "rgb.pth")
+    torch.save(grey.state_dict(), tmp_path / "grey.pth")
+    shown = io.StringIO()
+    show = Progress(stream=shown, environ={})
+    network = prepare.build("resnet20", splits, weights=tmp_path / "rgb.pth", seed=0, show=show)[0]
+    assert torch.equal(network.conv1.weight, rgb.conv1.weight.double().mean(dim=1, keepdim=True).float())
+    assert torch.equal(network.layer1[0].conv1.weight, rgb.layer1[0].conv1.weight)
+    assert network.fc.out_features == 10
+    colours = load((np.zeros((40, 32, 32, 3), dtype=np.uint8), np.arange(40) % 2))
+    network = prepare.build("resnet20", colours, weights=tmp_path / "grey.pth", seed=0, show=show)[0]
+    assert torch.equal(network.conv1.weight[:, 2:], (grey.conv1.weight.double() / 3).float())
+    assert shown.getvalue().splitlines() == [
+        "weights  `backbone.` taken off the file's names",
+        "weights  conv1.weight is the mean of the file's RGB kernels, to fit the images",
+        "weights  conv1.weight is a third of the file's grey kernels, to fit the images",
+    ]
 
 
 def test_the_first_batch_is_plain(splits):

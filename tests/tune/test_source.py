@@ -49,7 +49,7 @@ def test_a_grey_network_from_published_weights_sees_a_grey_image_as_three_equal_
     torch.save(colour.state_dict(), path)
     grey = open_source(path, model="resnet18", in_channels=1, image_size=64)
     full = open_source(path, model="resnet18", image_size=64)
-    assert torch.equal(grey.network.conv1.weight, colour.conv1.weight.mean(1, keepdim=True))
+    assert torch.equal(grey.network.conv1.weight, colour.conv1.weight.double().mean(1, keepdim=True).float())
     pixels = torch.rand(2, 1, 64, 64)
     mean, std = sum(full.preprocessing.mean) / 3, sum(full.preprocessing.std) / 3
     assert grey.preprocessing.mean[0] == pytest.approx(mean)

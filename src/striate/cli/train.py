@@ -90,7 +90,8 @@ def command(
     weights: Annotated[
         str | None,
         typer.Option(
-            help="Start from a weights file (.safetensors, .pth) or published ones: imagenet. Another head is fine."
+            help="Start from a weights file (.safetensors, .pth) or published ones: imagenet. Another head is fine, "
+            "and RGB input where the images are grey."
         ),
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="The same as --weights imagenet.")] = False,

@@ -4,7 +4,7 @@
 >>> models.info("resnet20").paper.year
 2015
 
-Listing and describing networks needs no torch; `create`, `initialize`, `set_dropout` and `load_weights` import it.
+Listing and describing networks needs no torch; what builds, changes or loads one imports it.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
-"""Names of weights under another prefix, and first kernels for another number of channels."""
+"""Names of weights: brought up to date, and behind the one prefix by which a file and a network may differ."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
 
-from torch import Tensor
-
-__all__ = ["adapt_input", "current_key", "input_of_other_channels", "rename"]
+__all__ = ["COUNTER", "Renaming", "current_key", "find_renaming"]
 
 # Wrappers that put their name before every key: DistributedDataParallel and torch.compile.
 _WRAPPER_PREFIXES = ("module.", "_orig_mod.")
 # DenseNet files from before 2018 say `norm.1` for `norm1`: module names may no longer hold a dot.
 _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|conv))\.([12])\.")
-DEEPEST_PREFIX = 3
-"""Components of names that are tried as a prefix."""
+# Files older than PyTorch 0.4.1 lack these counters, and no network's answer depends on them.
+COUNTER = ".num_batches_tracked"
 
 
 def current_key(key: str) -> str:
@@ -24,64 +24,77 @@ def current_key(key: str) -> str:
     return _OLD_DENSENET_KEY.sub(r"\1\2.", key)
 
 
-def rename(tensors: Mapping[str, Tensor], expected: Sequence[str]) -> tuple[dict[str, Tensor], str]:
-    """Take a prefix off the names of a file, or put the network's own before them, where they then fit.
+@dataclass(frozen=True, kw_only=True)
+class Renaming:
+    """The one prefix by which the names of a file differ from those of a network."""
 
-    A prefix is taken only where more than half of the network's names are found by it, and by no other as many.
+    removed: str = ""
+    """What only the file's names begin with."""
+    added: str = ""
+    """What only the network's names begin with."""
+    candidates: tuple[str, ...] = ()
+    """Prefixes that fit equally well, so that none of them was taken."""
+
+    @property
+    def prefix(self) -> str:
+        """What was done, in short: ``-backbone.`` or ``+backbone.``; empty where the names were left alone."""
+        if self.removed:
+            return f"-{self.removed}"
+        return f"+{self.added}" if self.added else ""
+
+    def __str__(self) -> str:
+        if self.removed:
+            return f"`{self.removed}` taken off the file's names"
+        return f"`{self.added}` put before the file's names"
+
+    def sources(self, file: Collection[str], network: Collection[str]) -> dict[str, str]:
+        """Return the name in the file for each name of the network that is there.
+
+        A name beside the prefix stands for itself, where no other has taken it.
+        """
+        renamed = {
+            name: self.removed + name.removeprefix(self.added) for name in network if name.startswith(self.added)
+        }
+        found = {name: source for name, source in renamed.items() if source in file}
+        used = set(found.values())
+        free = {name for name in network if name not in found and name in file and name not in used}
+        return {name: found.get(name, name) for name in network if name in found or name in free}
+
+
+def find_renaming(file: Collection[str], network: Collection[str]) -> Renaming:
+    """Find the prefix behind which the names fit.
+
+    Names that fit as they are stay. Else it is the one prefix behind which all names of the smaller side stand on the
+    other, or, where there is none, the only one behind which more than half of them do.
 
     Args:
-        tensors: Of the file.
-        expected: Names of the network.
-
-    Returns:
-        The tensors, and what was done: ``-backbone.`` or ``+backbone.``; empty where the names were left alone.
+        file: Names in the file.
+        network: Names in the network.
 
     Example:
-        >>> import torch
-        >>> rename({"net.fc.weight": torch.zeros(1)}, ["fc.weight"])[1]
+        >>> find_renaming(["net.fc.weight", "net.fc.bias"], ["fc.weight", "fc.bias"]).prefix
         '-net.'
+        >>> find_renaming(["student.fc.weight", "teacher.fc.weight"], ["fc.weight"]).candidates
+        ('student.', 'teacher.')
     """
-    known = set(expected)
-    found = {"": len(known & tensors.keys())}
-    for prefix in _prefixes(tensors):
-        found[f"-{prefix}"] = sum(key.removeprefix(prefix) in known for key in tensors if key.startswith(prefix))
-    for prefix in _prefixes(expected):
-        found[f"+{prefix}"] = sum(prefix + key in known for key in tensors)
-    best = max(found.values())
-    chosen = [change for change, count in found.items() if count == best]
-    if chosen[0] == "" or len(chosen) > 1 or 2 * best <= len(known):
-        return dict(tensors), ""
-    prefix = chosen[0][1:]
-    if chosen[0].startswith("+"):
-        return {prefix + key: tensor for key, tensor in tensors.items()}, chosen[0]
-    return {key.removeprefix(prefix): tensor for key, tensor in tensors.items()}, chosen[0]
+    theirs, ours = ({name for name in names if not name.endswith(COUNTER)} for names in (file, network))
+    if 2 * len(theirs & ours) >= min(len(theirs), len(ours)):
+        return Renaming()
+    shares = {("removed", prefix): count / len(ours) for prefix, count in _prefixes(theirs, known=ours)}
+    shares |= {("added", prefix): count / len(theirs) for prefix, count in _prefixes(ours, known=theirs)}
+    complete = [change for change, share in shares.items() if share == 1]
+    best = complete or [change for change, share in shares.items() if share > 0.5]
+    if len(best) != 1:
+        return Renaming(candidates=tuple(sorted(prefix for _, prefix in best)))
+    [(side, prefix)] = best
+    return Renaming(removed=prefix) if side == "removed" else Renaming(added=prefix)
 
 
-def _prefixes(names: Iterable[str]) -> list[str]:
-    """Return what names begin with, up to a dot."""
-    parts = [name.split(".") for name in names]
-    depths = range(1, DEEPEST_PREFIX + 1)
-    return [*dict.fromkeys(".".join(p[:depth]) + "." for p in parts for depth in depths if len(p) > depth)]
-
-
-def input_of_other_channels(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
-    """Return the name of the first kernels, where they alone differ, and by three channels for one or one for three."""
-    key = next((key for key, value in expected.items() if value.ndim == 4), None)
-    if key is None or key not in tensors or tensors[key].ndim != 4:
-        return None
-    theirs, ours = tensors[key].shape, expected[key].shape
-    differs = theirs[0] == ours[0] and theirs[2:] == ours[2:] and {theirs[1], ours[1]} == {1, 3}
-    return key if differs else None
-
-
-def adapt_input(kernels: Tensor, *, channels: int) -> Tensor:
-    """Return the mean of kernels for three channels, or kernels for one as those for three, a third for each.
-
-    Example:
-        >>> import torch
-        >>> adapt_input(torch.tensor([1.0, 2.0, 6.0]).reshape(1, 3, 1, 1), channels=1).item()
-        3.0
-    """
-    if channels == 1:
-        return kernels.mean(1, keepdim=True)
-    return (kernels / channels).repeat(1, channels, 1, 1)
+def _prefixes(names: Collection[str], *, known: Collection[str]) -> Collection[tuple[str, int]]:
+    """Each prefix behind which some of the names are known ones, with how many."""
+    counts = Counter[str]()
+    for name in names:
+        for place, character in enumerate(name, start=1):
+            if character == "." and name[place:] in known:
+                counts[name[:place]] += 1
+    return counts.items()

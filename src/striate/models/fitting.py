@@ -8,12 +8,10 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from striate.models._weight_names import input_of_other_channels, rename
-from striate.models.registry import create, info, names
+from striate.models._matching import Shapes, match, shapes
+from striate.models.registry import create, names
 
 __all__ = ["networks_that_fit"]
-
-_COUNTER = ".num_batches_tracked"
 
 
 def networks_that_fit(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
@@ -26,27 +24,12 @@ def networks_that_fit(tensors: Mapping[str, Tensor]) -> tuple[str, ...]:
         >>> networks_that_fit(create("resnet20", num_classes=7).state_dict())
         ('resnet20',)
     """
-    return tuple(name for name in names() if _fits(tensors, _shapes_of(name)))
+    file = shapes(tensors)
+    return tuple(name for name in names() if match(file, _shapes_of(name)).fits)
 
 
 @cache
-def _shapes_of(name: str) -> Mapping[str, Tensor]:
-    """The network's weights by name, without memory."""
+def _shapes_of(name: str) -> Shapes:
+    """The shapes of the network's weights by name; it is built without memory for its numbers."""
     with torch.device("meta"):
-        return create(name, image_size=info(name).image_size).state_dict()
-
-
-def _fits(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> bool:
-    renamed, _ = rename(tensors, [*expected])
-    ours = {key for key in expected if not key.endswith(_COUNTER)}
-    theirs = {key for key in renamed if not key.endswith(_COUNTER)}
-    if ours != theirs:
-        return False
-    first = input_of_other_channels(renamed, expected)
-    differing = [key for key in ours if renamed[key].shape != expected[key].shape and key != first]
-    sizes = {(renamed[key].shape[0], expected[key].shape[0]) for key in differing if renamed[key].ndim}
-    same_rest = all(
-        renamed[key].ndim == expected[key].ndim > 0 and renamed[key].shape[1:] == expected[key].shape[1:]
-        for key in differing
-    )
-    return same_rest and len(sizes) <= 1
+        return shapes(create(name).state_dict())

@@ -107,7 +107,8 @@ def create(
         in_channels: Channels of the images, or length of the vectors; None = the entry's.
         image_size: Side of the square images in pixels; None = the entry's. Vectors have none.
         weights: None for a fresh network; a file (.safetensors, .pt, .pth); or a published name such as "imagenet".
-            With `num_classes` given, a head of another size in the file is left out and the fresh head kept.
+            With `num_classes` given, a head of another size in the file is left out and the fresh head kept; with
+            `in_channels` given, an RGB input layer becomes a grey one, or a grey one RGB (see `load_weights`).
 
     Raises:
         ModelError: unknown name, an image size that cannot fit, or weights that do not.
@@ -129,5 +130,5 @@ def create(
     if weights is not None:
         from striate.models.weights import load_weights
 
-        load_weights(model, weights, name=name, new_head=num_classes is not None)
+        load_weights(model, weights, name=name, new_head=num_classes is not None, new_input=in_channels is not None)
     return model

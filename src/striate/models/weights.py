@@ -17,8 +17,10 @@ from torch import Tensor, nn
 
 from striate.errors import ModelError, nearest
 from striate.files import cache_folder, read_tensors, write_tensors
-from striate.models._weight_names import adapt_input, current_key, input_of_other_channels, rename
+from striate.models._matching import Match, Shapes, adapt_input, match, shapes
+from striate.models._weight_names import current_key
 from striate.models.entry import PretrainedWeights
+from striate.models.fitting import networks_that_fit
 from striate.models.registry import info
 
 __all__ = ["LoadedWeights", "load_weights", "which_fit"]
@@ -38,29 +40,36 @@ class LoadedWeights:
     kept: tuple[str, ...]
     unused: tuple[str, ...]
     adapted: tuple[str, ...] = ()
-    """First kernels that were made for another number of channels."""
+    """Those of `loaded` that are first kernels, made for another number of channels."""
     prefix: str = ""
-    """What was taken off the file's names (``-backbone.``) or put before them (``+backbone.``)."""
+    """What was taken off the file's names (``-backbone.``) or put before them (``+backbone.``), beside wrappers."""
 
 
 def load_weights(
-    model: nn.Module, source: str | Path, *, name: str | None = None, new_head: bool = False,
-    new_input: bool = False, strict: bool = True,
-) -> LoadedWeights:  # fmt: skip
+    model: nn.Module,
+    source: str | Path,
+    *,
+    name: str | None = None,
+    new_head: bool = False,
+    new_input: bool = False,
+    strict: bool = True,
+) -> LoadedWeights:
     """Read weights into a network, in place; the network is untouched when they do not fit.
+
+    Names may differ by one prefix, such as ``backbone.`` in the file or in the network, where only one is possible.
 
     Args:
         model: Any network whose parameter names are those of the file.
         source: A .safetensors, .pt or .pth file; or published weights: "imagenet" (the newest) or "imagenet1k_v1".
         name: The network's name in the registry; needed for published weights.
         new_head: Keep the network's own head where the file's has another number of classes.
-        new_input: Let the first kernels be the mean of those for red, green and blue where the network takes grey
-            images, and the other way a third of the grey ones for each colour.
+        new_input: Where the network looks at grey images and the file's at RGB, give the first convolution the mean
+            of the three kernels; the other way round, a third of the grey kernel for each colour.
         strict: Refuse missing and surplus names. Shapes must fit either way.
 
     Raises:
         ModelError: no such file or published weights, a damaged file, or names and shapes that do not fit; the message
-            lists the first eight of each.
+            lists the first eight of each, and the networks of the registry that the file fits.
 
     Example:
         >>> from striate import models
@@ -71,51 +80,66 @@ def load_weights(
         10
     """
     path = _file_of(source, name=name)
+    tensors = _tensors(path, caller="load_weights")
     expected = model.state_dict()
-    tensors, prefix = rename({current_key(key): tensor for key, tensor in _read(path).items()}, [*expected])
-    first = input_of_other_channels(tensors, expected)
-    if first is not None and new_input:
-        tensors[first] = adapt_input(tensors[first], channels=expected[first].shape[1])
-    misshapen = [key for key in expected if key in tensors and tensors[key].shape != expected[key].shape]
-    head = _head_of_another_size(tensors, expected, misshapen)
-    if head and new_head:
-        tensors = {key: tensor for key, tensor in tensors.items() if key not in head}
-        misshapen = []
-    unused = [key for key in tensors if key not in expected]
-    kept = [key for key in expected if key not in tensors]
-    # Files older than PyTorch 0.4.1 lack these counters, and no network's answer depends on them.
-    missing = [key for key in kept if key not in head and not key.endswith(".num_batches_tracked")]
-    if misshapen or (strict and (missing or unused)):
-        raise _misfit(path, tensors, expected, missing=missing, unused=unused, misshapen=misshapen, head=head)
-    if prefix:
-        _log.info("%s: names %s %r", path.name, "without" if prefix[0] == "-" else "behind", prefix[1:])
-    model.load_state_dict({key: tensors.get(key, value) for key, value in expected.items()})
-    if head:
-        _log.info("%s: kept the network's own head (%s), the file's has another size", path.name, ", ".join(head))
-    loaded = tuple(key for key in expected if key in tensors)
-    adapted = (first,) if first is not None and new_input else ()
-    if adapted:
-        _log.info("%s: %s made for another number of channels", path.name, first)
-    return LoadedWeights(loaded=loaded, kept=tuple(kept), unused=tuple(unused), adapted=adapted, prefix=prefix)
+    found = match(shapes(tensors), shapes(expected))
+    adaptable = {*(found.head if new_head else ()), *(found.input_layer if new_input else ())}
+    refused = [key for key in found.misshapen if key not in adaptable]
+    if refused or (strict and (found.missing or found.surplus)):
+        raise _misfit(path, found, tensors, shapes(expected), refused=refused, strict=strict)
+    values = {key: tensors[file_key] for key, file_key in found.sources.items() if key not in found.head}
+    values |= {key: adapt_input(values[key], channels=expected[key].shape[1]) for key in found.input_layer}
+    model.load_state_dict({**expected, **values})
+    _log_changes(path, found)
+    return LoadedWeights(
+        loaded=tuple(values),
+        kept=tuple(key for key in expected if key not in values),
+        unused=found.surplus,
+        adapted=found.input_layer,
+        prefix=found.renaming.prefix,
+    )
 
 
 def which_fit(source: str | Path) -> tuple[str, ...]:
     """Return the networks of the registry whose names and shapes are those of a weights file.
 
-    The head may have another number of classes, and the first kernels another number of channels.
+    Heads of another size, grey or RGB input and one prefix before all names make no difference; another image size
+    does, for networks whose dense layers depend on it.
 
     Args:
         source: A .safetensors, .pt or .pth file.
 
     Raises:
         ModelError: no such file, or a damaged one.
-    """
-    from striate.models.fitting import networks_that_fit
 
+    Example:
+        >>> from striate import models
+        >>> from striate.files import write_tensors
+        >>> path = getfixture("tmp_path") / "letters.safetensors"
+        >>> write_tensors(path, models.create("lenet5", num_classes=26).state_dict())
+        >>> which_fit(path)
+        ('lenet5',)
+    """
     path = Path(source)
     if not path.is_file():
         raise ModelError(f"which_fit: `source` must be a weights file, got {str(source)!r}. Check the path.")
-    return networks_that_fit({current_key(key): tensor for key, tensor in _read(path).items()})
+    return networks_that_fit(_tensors(path, caller="which_fit"))
+
+
+def _tensors(path: Path, *, caller: str) -> dict[str, Tensor]:
+    """The tensors of a file under today's names."""
+    return {current_key(key): tensor for key, tensor in _read(path, caller=caller).items()}
+
+
+def _log_changes(path: Path, found: Match) -> None:
+    """Say what was done to make the file fit."""
+    if found.renaming.prefix:
+        _log.info("%s: %s", path.name, found.renaming)
+    if found.head:
+        kept = ", ".join(found.head)
+        _log.info("%s: kept the network's own head (%s), the file's has another size", path.name, kept)
+    if found.input_layer:
+        _log.info("%s: brought the input layer (%s) to the network's colours", path.name, ", ".join(found.input_layer))
 
 
 def _file_of(source: str | Path, *, name: str | None) -> Path:
@@ -154,81 +178,83 @@ def _published_file(weights: PretrainedWeights) -> Path:
             description=f"weights {file_name}",
         )
         if not path.exists():  # another process of the same run may have been faster
-            write_tensors(path, _read(downloaded), metadata={"source": weights.url})
+            write_tensors(path, _read(downloaded, caller="load_weights"), metadata={"source": weights.url})
         downloaded.unlink(missing_ok=True)
     return path
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def _read(path: Path, *, caller: str) -> Mapping[str, Tensor]:
     """Named tensors of a file, by its suffix."""
     if path.suffix == ".safetensors":
         return read_tensors(path)
     if path.suffix not in (".pt", ".pth"):
         raise ModelError(
-            f"load_weights: `source` must end in .safetensors, .pt or .pth, got `{path}`. Rename or convert the file."
+            f"{caller}: `source` must end in .safetensors, .pt or .pth, got `{path}`. Rename or convert the file."
         )
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
-            f"load_weights: `{path}` holds more than tensors, or is not a PyTorch file; nothing in it was run. "
+            f"{caller}: `{path}` holds more than tensors, or is not a PyTorch file; nothing in it was run. "
             "Save only the weights: torch.save(model.state_dict(), path)."
         ) from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise ModelError(f"load_weights: `{path}` is damaged ({error}). Copy or download it again.") from error
-    return _state_dict_of(content, path=path)
+        raise ModelError(f"{caller}: `{path}` is damaged ({error}). Copy or download it again.") from error
+    return _state_dict_of(content, path=path, caller=caller)
 
 
-def _state_dict_of(content: Any, *, path: Path) -> Mapping[str, Tensor]:
+def _state_dict_of(content: Any, *, path: Path, caller: str) -> Mapping[str, Tensor]:
     """The state dict in what a PyTorch file holds: itself, or under one of the usual keys of a checkpoint."""
     for key in _CHECKPOINT_KEYS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content or not all(isinstance(v, Tensor) for v in content.values()):
         raise ModelError(
-            f"load_weights: `{path}` must hold a state dict (names and tensors), got {type(content).__name__}. "
+            f"{caller}: `{path}` must hold a state dict (names and tensors), got {type(content).__name__}. "
             "Save it with torch.save(model.state_dict(), path)."
         )
     return {str(key): tensor for key, tensor in content.items()}
 
 
-def _head_of_another_size(
-    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], misshapen: list[str]
-) -> list[str]:
-    """The misshapen names, when all differ in nothing but one and the same number of classes; else none."""
-    sizes = {(*tensors[key].shape[:1], *expected[key].shape[:1]) for key in misshapen}
-    only_first_differs = all(
-        tensors[key].ndim == expected[key].ndim > 0 and tensors[key].shape[1:] == expected[key].shape[1:]
-        for key in misshapen
-    )
-    return misshapen if len(sizes) == 1 and only_first_differs else []
-
-
 def _misfit(
-    path: Path,
-    tensors: Mapping[str, Tensor],
-    expected: Mapping[str, Tensor],
-    *,
-    missing: list[str],
-    unused: list[str],
-    misshapen: list[str],
-    head: list[str],
+    path: Path, found: Match, tensors: Mapping[str, Tensor], network: Shapes, *, refused: list[str], strict: bool
 ) -> ModelError:
-    shapes = [f"{key} {tuple(tensors[key].shape)} for {tuple(expected[key].shape)}" for key in misshapen]
-    parts = [("missing", missing), ("surplus", unused), ("misshapen", shapes)]
+    file = shapes(tensors)
+    differing = [f"{key} {file[found.sources[key]]} for {network[key]}" for key in refused]
+    parts = [("missing", found.missing), ("surplus", found.surplus), ("misshapen", differing)]
     what = "; ".join(f"{len(names)} {kind} ({_first(names)})" for kind, names in parts if names)
-    if head and not missing and not unused:
-        remedy = f"Only the head differs: build the network with num_classes={tensors[head[0]].shape[0]}, or keep its "
-        remedy += "own head with new_head=True."
-    elif input_of_other_channels(tensors, expected) and len(misshapen) == 1 + len(head) and not missing and not unused:
-        remedy = "The network takes another number of channels: let the first kernels be adapted with new_input=True."
+    if found.renaming.prefix:
+        what += f", with {found.renaming}"
+    names_fit = not strict or not (found.missing or found.surplus)
+    if names_fit and set(refused) <= {*found.head, *found.input_layer}:
+        remedy = _remedy_by_argument(found, file, refused=refused)
     else:
-        from striate.models.fitting import networks_that_fit
-
-        fitting = networks_that_fit(tensors)
-        remedy = "Build the network these weights were saved from"
-        remedy += f"; they fit {_first(fitting)}." if fitting else ", which is none of striate's."
+        remedy = _remedy_by_network(found, tensors)
     return ModelError(f"load_weights: `{path}` must fit the network, got {what}. {remedy}")
+
+
+def _remedy_by_argument(found: Match, file: Shapes, *, refused: list[str]) -> str:
+    layers, remedies = [], []
+    if any(key in refused for key in found.head):
+        num_classes = file[found.sources[found.head[0]]][0]
+        layers.append("head")
+        remedies.append(f"build the network with num_classes={num_classes}, or keep its own head with new_head=True")
+    if any(key in refused for key in found.input_layer):
+        in_channels = file[found.sources[found.input_layer[0]]][1]
+        kernels = "the mean of the RGB kernels" if in_channels == 3 else "a third of the grey kernel for each colour"
+        layers.append("input layer")
+        remedies.append(f"build the network with in_channels={in_channels}, or take {kernels} with new_input=True")
+    verb = "differs" if len(layers) == 1 else "differ"
+    return f"Only the {' and the '.join(layers)} {verb}: {'; '.join(remedies)}."
+
+
+def _remedy_by_network(found: Match, tensors: Mapping[str, Tensor]) -> str:
+    fitting = networks_that_fit(tensors)
+    if found.renaming.candidates and not fitting:
+        prefixes = _first(f"`{prefix}`" for prefix in found.renaming.candidates)
+        return f"The names fit behind each of {prefixes}, and none is guessed: keep those of one part only."
+    what = f"they fit {' or '.join(fitting)}" if fitting else "they fit none of striate.models at its usual image size"
+    return f"Build the network these weights were saved from; {what}."
 
 
 def _first(names: Iterable[str]) -> str:

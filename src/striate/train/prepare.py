@@ -17,8 +17,11 @@ from striate.data import Augmentation, Batches, Preprocessing, Splits, derive_se
 from striate.data.batches import Batch
 from striate.data.geometry import shrink
 from striate.errors import ModelError, UsageError
+from striate.models.weights import LoadedWeights
+from striate.train._printable import printable
 from striate.train.defaults import choose_model
 from striate.train.network import ModelSpec, build_network, check_output
+from striate.train.progress import Progress
 from striate.train.recipe import Recipe
 from striate.train.recipes import choose_recipe
 from striate.train.run import MODELS
@@ -64,6 +67,7 @@ def start(
     weights: str | Path | None,
     seed: int,
     device: str,
+    show: Progress | None = None,
 ) -> Start:
     """Build the network, choose the recipe that fits it and the data, and give the network its first weights.
 
@@ -75,12 +79,13 @@ def start(
         weights: A weights file, or ``imagenet``, to start from.
         seed: Of the run.
         device: Where the network goes.
+        show: Is told how weights were changed to fit the network.
 
     Raises:
         ModelError: the network does not take the images, or does not return one logit a class.
         UsageError: a value of the recipe does not fit the data.
     """
-    network, spec, source = build(model, splits, weights=weights, seed=seed)
+    network, spec, source = build(model, splits, weights=weights, seed=seed, show=show)
     base = recipe or choose_recipe(spec.name, splits, has_normalization=has_normalization(network))
     asked = "batch_size" in overrides or "batch-size" in overrides
     final = fitting_batch(base.with_overrides(overrides), splits, asked=asked)
@@ -116,9 +121,18 @@ def _check_early_size(network: nn.Module, inputs: Tensor, *, recipe: Recipe, spe
 
 
 def build(
-    model: MODELS | None, splits: Splits, *, weights: str | Path | None, seed: int
+    model: MODELS | None,
+    splits: Splits,
+    *,
+    weights: str | Path | None,
+    seed: int,
+    show: Progress | None = None,
 ) -> tuple[nn.Module, ModelSpec, MODELS | None]:
-    """Build the network and say what it is; its random initial weights depend on the seed alone."""
+    """Build the network and say what it is; its random initial weights depend on the seed alone.
+
+    Weights to start from may have a head of another size, which is left out, and an input layer for RGB where the
+    images are grey, or the other way round, which is adapted.
+    """
     chosen = model if model is not None else choose_model(splits)
     own = chosen if not isinstance(chosen, str) or ":" in chosen else None
     if isinstance(chosen, str):
@@ -136,8 +150,19 @@ def build(
     network = build_network(spec, source=own)
     if weights is not None:
         known = spec.name if spec.in_registry else None
-        models.load_weights(network, weights, name=known, new_head=True, new_input=True)
+        loaded = models.load_weights(network, weights, name=known, new_head=True, new_input=True)
+        if show is not None:
+            _tell_changes(loaded, in_channels=spec.in_channels, show=show)
     return network, spec, own
+
+
+def _tell_changes(loaded: LoadedWeights, *, in_channels: int, show: Progress) -> None:
+    if loaded.prefix:
+        done = "taken off" if loaded.prefix.startswith("-") else "put before"
+        show.note(f"weights  `{printable(loaded.prefix[1:])}` {done} the file's names")
+    if loaded.adapted:
+        before, how = ("RGB", "the mean") if in_channels == 1 else ("grey", "a third")
+        show.note(f"weights  {', '.join(loaded.adapted)} is {how} of the file's {before} kernels, to fit the images")
 
 
 def initialize(network: nn.Module, recipe: Recipe, *, images: Tensor, seed: int, pretrained: bool) -> None:

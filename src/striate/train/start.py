@@ -72,7 +72,8 @@ def train(
         recipe: Name in `RECIPES` or a `Recipe`; None picks by the model and the data.
         output: Folder in which the run folder is made; nothing in it is ever overwritten.
         experiment: Name of the run folder; None makes ``DATA-MODEL``.
-        weights: A weights file, or ``imagenet`` for the published ones, to start from.
+        weights: A weights file, or ``imagenet`` for the published ones, to start from. A head of another size is left
+            out, and an input layer is adapted from RGB to grey images or the other way round.
         image_size: Side of the network's input in pixels; None picks by the data and the model.
         in_channels: 1 for grey, 3 for colour; None keeps what the data has.
         skip_bad: Leave unreadable images out and list them, instead of stopping.
@@ -107,7 +108,14 @@ def train(
         }
         splits = prepare_splits(data, model=model, image_size=image_size, options=data_options, show=session.show)
         start = prepare.start(
-            splits, model=model, recipe=base, overrides=overrides, weights=weights, seed=seed, device=device
+            splits,
+            model=model,
+            recipe=base,
+            overrides=overrides,
+            weights=weights,
+            seed=seed,
+            device=device,
+            show=session.show,
         )
         config = _measured_config(start, splits, session=session, choices=choices, engine=engine, seed=seed)
         folder = session.run_folder(Path(output), experiment or f"{splits.name}-{start.spec.name}")
