@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import striate
 from striate.cli import app
+from striate.errors import StriateError
 from striate.train.progress import Progress
 
 
@@ -26,6 +27,18 @@ def test_a_run_is_tuned_and_its_folder_printed(source, tmp_path):
     assert found["evaluation"]["top1"] > 0.5
 
 
-def test_what_is_no_source():
-    result = CliRunner().invoke(app, ["tune", "nothing", "digits"])
-    assert result.exit_code != 0
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["nothing", "digits"],
+            "`source` must be a run folder, a weights file or the name of a network, got 'nothing'",
+        ),
+        (["lenet5", "digits"], "lenet5` has no published weights"),
+        (["lenet5", "digits", "--compare", "--mode", "head"], "`--compare` tries modes and numbers of images itself"),
+    ],
+)
+def test_what_is_refused(words, message):
+    error = CliRunner().invoke(app, ["tune", *words]).exception
+    assert isinstance(error, StriateError)
+    assert message in str(error)

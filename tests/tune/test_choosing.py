@@ -8,7 +8,7 @@ from striate.data import Augmentation, statistics
 from striate.errors import DataError
 from striate.train.machine import Configuration
 from striate.tune.choosing import Trial, choose, folds_of, gradual_phases
-from striate.tune.fitting import Phase, Setting
+from striate.tune.fitting import Fit, Phase, Setting
 from striate.tune.head import find_head
 from striate.tune.stages import divide
 
@@ -56,12 +56,31 @@ def test_what_does_not_fit_the_time_is_left_out_and_says_so(small, splits):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     division = folds_of(data, seed=0)[:1]
     options = {"divisions": division, "setting": setting, "note": notes.append}
-    tried, best = choose(network, stages, trials, seconds=0.0, **options)
+    tried, best, left = choose(network, stages, trials, seconds=0.0, **options)
     assert [trial.accuracy is None for trial in tried] == [False, True]
     assert "s were left" in tried[1].reason
-    assert notes[-1].startswith("not tried: second")
-    assert best is not None
+    assert notes[-1].startswith("second: not tried, it would take")
+    assert best == tried[0]
+    assert left is not None
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
-    tried, best = choose(network, stages, trials, seconds=60.0, **{**options, "divisions": folds_of(data, seed=0)})
-    assert best is None  # of folds, none has seen all images
+    tried, _, left = choose(network, stages, trials, seconds=60.0, **{**options, "divisions": folds_of(data, seed=0)})
+    assert left is None  # of folds, none has seen all images
     assert [trial.held_out for trial in tried] == [len(data)] * 2
+
+
+def test_of_equals_the_least_learns_and_the_network_is_its_own(small, splits, monkeypatch):
+    import striate.tune.choosing as module
+
+    def pretend(network, stages, *, phases, **_):
+        with torch.no_grad():
+            network.fc.bias.fill_(float(phases[0].count))
+        return Fit(accuracy=0.5, rows=[{}])
+
+    monkeypatch.setattr(module, "fit", pretend)
+    data, network = splits(96).train, small()
+    trials = [Trial(name=str(n), phases=(Phase(count=n, epochs=1, lr=1e-3),)) for n in (3, 1, 2)]
+    _, best, left = choose(
+        network, (), trials, divisions=folds_of(data, seed=0)[:1], setting=None, seconds=60.0, note=lambda _: None
+    )
+    assert best.name == "1"
+    assert left.fc.bias[0] == 1

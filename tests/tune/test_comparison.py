@@ -37,5 +37,5 @@ def test_the_table():
 
 
 def test_modes_that_are_none(small, arrays, silent):
-    with pytest.raises(UsageError, match="`modes` must be of scratch, features, head, gradual, full"):
+    with pytest.raises(UsageError, match="`modes` must be of features, head, full, gradual, scratch"):
         compare(small(), arrays(60, classes=3, seed=0), modes=("all",), output=None, **silent)

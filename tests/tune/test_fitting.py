@@ -9,7 +9,7 @@ import torch
 from striate.data import Augmentation, statistics
 from striate.errors import DivergedError
 from striate.train.machine import Configuration
-from striate.tune.fitting import Phase, Setting, fit
+from striate.tune.fitting import Phase, Setting, accuracy_of, fit
 from striate.tune.head import find_head
 from striate.tune.stages import divide
 
@@ -54,14 +54,13 @@ def test_phases_follow_each_other_and_the_best_epoch_is_kept(ready):
     network, stages, train, val, setting = ready()
     phases = [Phase(count=1, epochs=2, lr=1e-2), Phase(count=4, epochs=6, lr=1e-2, decay=0.5)]
     result = fit(network, stages, phases=phases, train=train, val=val, setting=setting)
-    assert [row["learning"] for row in result.rows] == [1, 1, 4, 4, 4, 4, 4, 4]
+    assert [row["stages_that_learn"] for row in result.rows] == [1, 1, 4, 4, 4, 4, 4, 4]
     accuracies = [row["val_accuracy"] for row in result.rows]
     assert result.accuracy == max(accuracies)
     assert accuracies[result.best_epoch - 1] == result.accuracy
-    from striate.tune.fitting import accuracy_of
-
+    assert [row["best"] for row in result.rows].index(True) + 1 == result.best_epoch
     assert accuracy_of(network, val, setting=setting) == pytest.approx(result.accuracy)
-    assert result.rows[-1]["loss"] < result.rows[0]["loss"]
+    assert result.rows[-1]["train_loss"] < result.rows[0]["train_loss"]
 
 
 def test_the_same_seed_gives_the_same_bits(ready):

@@ -18,7 +18,8 @@ def test_the_run_folder_says_what_was_tried_and_what_changed(small, arrays, tmp_
     assert facts["stages"] == ["stem", "middle", "top", "fc"]
     tried = [trial for trial in facts["trials"] if trial["accuracy"] is not None]
     assert len(tried) == 1  # no time for more
-    assert all("s were left" in trial["not_tried"] for trial in facts["trials"] if trial["accuracy"] is None)
+    assert tried[0]["reason"].startswith("stopped after 1 of ")
+    assert all("s were left" in trial["reason"] for trial in facts["trials"] if trial["accuracy"] is None)
     report = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "Change of the weights" in report
     assert tried[0]["name"] in report

@@ -90,6 +90,7 @@ def command(
     quiet: Quiet = False,
 ) -> None:
     """Tune a trained network to new data: a new head, and as much of the base as held-out images say."""
+    from striate.errors import UsageError
     from striate.train.progress import Progress
     from striate.tune.comparison import compare as compare_modes
     from striate.tune.tuning import tune
@@ -112,13 +113,18 @@ def command(
         "progress": Progress(quiet=quiet, json=json),
     }
     if compare:
+        if mode != "gradual" or images_per_class is not None or experiment is not None:
+            raise UsageError(
+                "tune: `--compare` tries modes and numbers of images itself. Leave --mode, "
+                "--images-per-class and --experiment out."
+            )
         found = compare_modes(source, data, seeds=range(seed, seed + seeds), **shared)
         if json:
             write_result(found.to_dict())
         else:
             write_text(found)
         return
-    run = tune(source, data, mode=mode, images_per_class=images_per_class, experiment=experiment, seed=seed, **shared)  # type: ignore[arg-type]
+    run = tune(source, data, mode=mode, images_per_class=images_per_class, experiment=experiment, seed=seed, **shared)
     if json:
         write_run(run)
     elif not quiet:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from striate.data import Batches, Dataset, Preprocessing
 from striate.train.distributed import Processes, gather_rows
 from striate.train.machine import Configuration
+from striate.train.modes import modes_kept
 
 __all__ = ["logits_of", "predict_logits"]
 
@@ -54,17 +55,14 @@ def predict_logits(
         rank=processes.rank,
         world_size=processes.world_size,
     )
-    was_training = network.training
-    network.eval()
     rows, positions, targets = list[Tensor](), list[Tensor](), list[Tensor]()
-    try:
+    with modes_kept(network):
+        network.eval()
         for batch in batches:
             with configuration.autocast():
                 rows.append(logits_of(computing, batch.inputs, tta=tta))
             positions.append(torch.as_tensor(np.asarray(batch.indices), device=batch.targets.device))
             targets.append(batch.targets)
-    finally:
-        network.train(was_training)
     if not rows:  # fewer samples than processes: this one has none, and takes part in the exchange all the same
         rows = [torch.zeros((0, len(dataset.class_names)), device=configuration.device)]
         targets = positions = [torch.zeros(0, dtype=torch.int64, device=configuration.device)]

@@ -13,6 +13,7 @@ from torch import nn
 
 from striate import models
 from striate.errors import ModelError
+from striate.train.modes import modes_kept
 
 __all__ = ["ModelSpec", "build_network", "check_output", "run_example"]
 
@@ -130,16 +131,12 @@ def run_example(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) -
     Raises:
         ModelError: the forward pass fails; the layer whose shapes do not fit is named where there is one.
     """
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
+    with modes_kept(network), torch.no_grad():
+        network.eval()
+        try:
             return network(example)
-    except Exception as error:  # the network may be the user's own code, and raise what it likes
-        raise _does_not_run(network, example, error, spec=spec) from error
-    finally:
-        for module, training in modes:
-            module.training = training
+        except Exception as error:  # the network may be the user's own code, and raise what it likes
+            raise _does_not_run(network, example, error, spec=spec) from error
 
 
 def check_output(network: nn.Module, example: torch.Tensor, *, spec: ModelSpec) -> None:

@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from striate.tune.head import Head as Head
     from striate.tune.head import find_head as find_head
     from striate.tune.head import replace_head as replace_head
-    from striate.tune.tuning import MODES as MODES
+    from striate.tune.modes import MODES as MODES
     from striate.tune.tuning import tune as tune
 
 _HOMES = {
     "Comparison": "comparison",
     "Head": "head",
-    "MODES": "tuning",
+    "MODES": "modes",
     "compare": "comparison",
     "find_head": "head",
     "replace_head": "head",

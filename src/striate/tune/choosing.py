@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,8 +21,8 @@ __all__ = ["Trial", "choose", "folds_of", "gradual_phases"]
 FEW = 50
 """Images of a class below which every image is held out once, in folds."""
 FOLDS = 5
-EPOCHS_OF_HEAD, EPOCHS_OF_STAGE, EPOCHS_OF_ALL = 0.3, 0.3, 0.4
-"""Shares of the epochs: the head alone, one stage after the other, and all of them together."""
+SHARE_OF_HEAD, SHARE_OF_STAGES = 0.3, 0.3
+"""Of the epochs: for the head alone, and for one stage after the other; the rest is for all of them together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +31,27 @@ class Trial:
 
     name: str
     phases: tuple[Phase, ...]
-    accuracy: float | None = None
-    """On the images that were held out; None: it was not tried."""
-    epochs: int = 0
-    """At which the held-out images were best, as a mean over the folds."""
+    right: int = 0
+    held_out: int = 0
+    """Images that were held out; 0: it was not tried."""
     seconds: float = 0.0
     reason: str = ""
-    """Why it was not tried."""
-    held_out: int = 0
-    right: int = 0
-    rows: list[dict[str, float]] = field(default_factory=list)
+    """Why it was not tried, or not to its end."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of each epoch, of the last fold."""
+
+    @property
+    def accuracy(self) -> float | None:
+        """On the images that were held out; None: it was not tried."""
+        return self.right / self.held_out if self.held_out else None
+
+    @property
+    def result(self) -> str:
+        """What came of it, in words."""
+        if self.accuracy is None:
+            return f"not tried, {self.reason}"
+        ended = f", {self.reason}" if self.reason else ""
+        return f"{100 * self.accuracy:.1f} % of {self.held_out} held-out images, {self.seconds:.0f} s{ended}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON types."""
@@ -50,19 +61,18 @@ class Trial:
             "accuracy": self.accuracy,
             "right": self.right,
             "held_out": self.held_out,
-            "epochs": self.epochs,
             "seconds": self.seconds,
-            "not_tried": self.reason,
+            "reason": self.reason,
         }
 
 
-def gradual_phases(count: int, *, epochs: int, lr: float, decay: float = 0.5) -> tuple[Phase, ...]:
+def gradual_phases(count: int, *, epochs: int, lr: float, decay: float = 0.3) -> tuple[Phase, ...]:
     """Return the phases of gradual unfreezing: the head, then one stage more at a time, then all of them together.
 
     Args:
         count: Stages that learn in the end, the head included.
         epochs: In all; each phase has at least one.
-        lr: Of the head; a tenth of it where stages of the base learn too.
+        lr: Of the head.
         decay: Of the rate from stage to stage.
 
     Example:
@@ -72,13 +82,13 @@ def gradual_phases(count: int, *, epochs: int, lr: float, decay: float = 0.5) ->
     if count == 1:
         return (Phase(count=1, epochs=epochs, lr=lr),)
     between = range(2, count)
-    own = max(1, round(EPOCHS_OF_STAGE * epochs / max(1, len(between))))
-    first = max(1, round(EPOCHS_OF_HEAD * epochs))
+    own = max(1, round(SHARE_OF_STAGES * epochs / max(1, len(between))))
+    first = max(1, round(SHARE_OF_HEAD * epochs))
     rest = max(1, epochs - first - own * len(between))
     return (
         Phase(count=1, epochs=first, lr=lr),
-        *(Phase(count=n, epochs=own, lr=lr / 10, decay=decay) for n in between),
-        Phase(count=count, epochs=rest, lr=lr / 10, decay=decay),
+        *(Phase(count=n, epochs=own, lr=lr, decay=decay) for n in between),
+        Phase(count=count, epochs=rest, lr=lr, decay=decay),
     )
 
 
@@ -120,47 +130,67 @@ def choose(
     divisions: Sequence[tuple[Dataset, Dataset]],
     setting: Setting,
     seconds: float,
-    note: Any,
-) -> tuple[list[Trial], nn.Module | None]:
+    note: Callable[[str], None],
+) -> tuple[list[Trial], Trial, nn.Module | None]:
     """Try alternatives in their order, as long as there is time, on copies of a network.
 
     Args:
         network: Left as it is.
         stages: Of it.
-        trials: The first is always tried.
+        trials: The first is always tried, for an epoch at least.
         divisions: Images to learn from and to hold out; several: folds.
         setting: Of all.
         seconds: To be spent; what would not fit is left out, and says so.
         note: Called with a line of text for each.
 
     Returns:
-        The alternatives with their accuracies, and the network that the best one left, where there was one division.
+        All alternatives with what came of them; the best one, of equals that of which the least learns; and the network
+        that it left, None where there were folds, of which none has seen all images.
     """
     begin, done = time.monotonic(), list[Trial]()
-    best: tuple[float, nn.Module] | None = None
-    cost = 0.0  # seconds an epoch, with all its stages, so far
+    best: tuple[Trial, nn.Module] | None = None
+    cost = 0.0  # most seconds an epoch so far
     for trial in trials:
-        epochs = sum(phase.epochs for phase in trial.phases) * len(divisions)
-        left = seconds - (time.monotonic() - begin)
-        if done and cost * epochs > left:
-            done.append(
-                replace(trial, reason=f"it would take about {cost * epochs:.0f} s, {max(0.0, left):.0f} s were left")
-            )
-            note(f"not tried: {trial.name} ({done[-1].reason})")
-            continue
-        start, right, held, best_epochs, rows = time.monotonic(), 0, 0, [], []
-        for train, out in divisions:
-            own = copy.deepcopy(network)
-            result = fit(own, stages, phases=trial.phases, train=train, val=out, setting=setting)
-            accuracy = result.accuracy or 0.0
-            right, held = right + round(accuracy * len(out)), held + len(out)
-            best_epochs.append(result.best_epoch)
-            rows = result.rows
-            if len(divisions) == 1 and (best is None or accuracy > best[0]):
-                best = (accuracy, own)
-        spent = time.monotonic() - start
-        cost = max(cost, spent / epochs)
-        measured: dict[str, Any] = {"accuracy": right / held, "right": right, "held_out": held, "seconds": spent}
-        done.append(replace(trial, epochs=round(float(np.mean(best_epochs))), rows=rows, **measured))
-        note(f"{trial.name}: {100 * right / held:.1f} % of {held} held-out images, {spent:.0f} s")
-    return done, None if best is None else best[1]
+        epochs, left = _epochs(trial) * len(divisions), begin + seconds - time.monotonic()
+        if best is not None and cost * epochs > left:
+            reason = f"it would take about {cost * epochs:.0f} s, {max(0.0, left):.0f} s were left"
+            done.append(replace(trial, reason=reason))
+        else:
+            tried, own = _try(network, stages, trial, divisions=divisions, setting=setting, deadline=begin + seconds)
+            cost = max(cost, tried.seconds / max(1, len(tried.rows) * len(divisions)))
+            done.append(tried)
+            if best is None or _rank(tried) > _rank(best[0]):
+                best = tried, own
+        note(f"{trial.name}: {done[-1].result}")
+    if best is None:
+        raise ValueError("choose: there must be an alternative")
+    return done, best[0], best[1] if len(divisions) == 1 else None
+
+
+def _epochs(trial: Trial) -> int:
+    return sum(phase.epochs for phase in trial.phases)
+
+
+def _rank(trial: Trial) -> tuple[float, int]:
+    return trial.accuracy or 0.0, -max(phase.count for phase in trial.phases)
+
+
+def _try(
+    network: nn.Module,
+    stages: Sequence[Stage],
+    trial: Trial,
+    *,
+    divisions: Sequence[tuple[Dataset, Dataset]],
+    setting: Setting,
+    deadline: float,
+) -> tuple[Trial, nn.Module]:
+    """Return the alternative with what came of it, and the network that the last division left."""
+    begin, right, held_out = time.monotonic(), 0, 0
+    for train, out in divisions:
+        own = copy.deepcopy(network)
+        result = fit(own, stages, phases=trial.phases, train=train, val=out, setting=setting, deadline=deadline)
+        right, held_out = right + round((result.accuracy or 0.0) * len(out)), held_out + len(out)
+    taken = f"{len(result.rows)} of {_epochs(trial)} epochs"
+    reason = "" if result.is_complete else f"stopped after {taken} for lack of time"
+    seconds = time.monotonic() - begin
+    return replace(trial, right=right, held_out=held_out, seconds=seconds, rows=result.rows, reason=reason), own

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics as numbers
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,19 +13,22 @@ import numpy as np
 import torch
 from torch import nn
 
+from striate.data import Splits
 from striate.errors import UsageError
 from striate.files import write_json, write_text
 from striate.train.machine import select_device, thread_count
 from striate.train.progress import Progress
 from striate.train.run import MODELS, Run, new_run_folder
+from striate.tune.fitting import accuracy_of
+from striate.tune.modes import MODES as TUNED
+from striate.tune.modes import run_mode
 from striate.tune.page import comparison_page
-from striate.tune.saving import measure
-from striate.tune.source import open_source
-from striate.tune.tuning import few_of, load_for, prepare, run_mode
+from striate.tune.source import Source, open_source
+from striate.tune.task import Options, few_of, load_for, prepare
 
-__all__ = ["MODES", "SIZES", "Comparison", "Point", "compare"]
+__all__ = ["COMPARED", "SIZES", "Comparison", "Point", "compare"]
 
-MODES = ("scratch", "features", "head", "gradual")
+COMPARED = ("scratch", "features", "head", "gradual")
 SIZES = (5, 10, 50, 200, None)
 """Training images of a class; None: all."""
 
@@ -98,7 +102,7 @@ def compare(
     source: str | Path | Run | nn.Module,
     data: Any,
     *,
-    modes: Sequence[str] = MODES,
+    modes: Sequence[str] = COMPARED,
     sizes: Sequence[int | None] = SIZES,
     seeds: Sequence[int] = (0,),
     model: MODELS | None = None,
@@ -144,38 +148,19 @@ def compare(
     Raises:
         StriateError: as for `tune`.
     """
-    known = (*MODES, "full")
+    known = (*TUNED, "scratch")
     if not modes or any(mode not in known for mode in modes) or not sizes or not seeds:
         raise UsageError(f"compare: `modes` must be of {', '.join(known)}, with sizes and seeds, got {modes!r}.")
+    options = Options(
+        head=head, unfreeze=unfreeze, epochs=epochs, lr=lr, pull=pull, minutes=minutes, device=select_device(device),
+        engine=engine,
+    )  # fmt: skip
     show = progress or Progress()
-    device = select_device(device)
-    found: dict[tuple[str, int, bool], list[tuple[float, float]]] = {}
     with thread_count(threads or torch.get_num_threads()):
         opened = open_source(source, model=model, image_size=image_size, in_channels=in_channels)
-        for seed in seeds:
-            splits = load_for(opened, data, images_per_class=None, skip_bad=skip_bad, seed=0)
-            opened = opened.fitted_to(splits)
-            counts = np.bincount(splits.train.labels.numpy(), minlength=len(splits.class_names))
-            for size in sizes:
-                few = splits if size is None else replace(splits, train=few_of(splits.train, size, seed=seed))
-                task = prepare(
-                    opened, few, head=head, epochs=epochs, lr=lr, pull=pull, unfreeze=unfreeze, minutes=minutes,
-                    augmentation=None, seed=seed, device=device, engine=engine, show=Progress(quiet=True),
-                )  # fmt: skip
-                images = int(counts.max()) if size is None else int(min(size, counts.max()))
-                for mode in modes:
-                    accuracy, seconds = _measured(task, mode)
-                    found.setdefault((mode, images, size is None), []).append((accuracy, seconds))
-                    show.note(
-                        f"{mode}, {images:,} images a class, seed {seed}: {100 * accuracy:.1f} % of the test images, "
-                        f"{seconds:.0f} s"
-                    )
-    points = tuple(
-        Point(mode=mode, images_per_class=images, is_all=is_all, accuracies=tuple(a for a, _ in own),
-              seconds=tuple(s for _, s in own))
-        for (mode, images, is_all), own in found.items()
-    )  # fmt: skip
-    test = splits.test if splits.test is not None else splits.train
+        splits = load_for(opened, data, skip_bad=skip_bad, seed=0, show=show)
+        points = _measured(opened, splits, options, modes=modes, sizes=sizes, seeds=seeds, show=show)
+    test = splits.train if splits.test is None else splits.test
     comparison = Comparison(source=opened.name, data=splits.name, test_images=len(test), points=points)
     if output is not None:
         folder = new_run_folder(Path(output), f"{splits.name}-{Path(opened.name).name}-comparison")
@@ -185,12 +170,43 @@ def compare(
     return comparison
 
 
-def _measured(task: Any, mode: str) -> tuple[float, float]:
-    import time
-
-    begin = time.monotonic()
-    outcome = run_mode(task, mode)
-    seconds = time.monotonic() - begin
-    dataset = task.splits.test if task.splits.test is not None else task.splits.train
-    evaluation, _ = measure(outcome.network, task, dataset)
-    return evaluation.top1, seconds
+def _measured(
+    source: Source,
+    splits: Splits,
+    options: Options,
+    *,
+    modes: Sequence[str],
+    sizes: Sequence[int | None],
+    seeds: Sequence[int],
+    show: Progress,
+) -> tuple[Point, ...]:
+    """Tune in each mode with each number of images and each seed; how to compute is measured once."""
+    most = int(np.bincount(splits.train.labels.numpy()).max())
+    found: dict[tuple[str, int, bool], list[tuple[float, float]]] = {}
+    machine = None
+    for seed in seeds:
+        for size in sizes:
+            few = splits if size is None else replace(splits, train=few_of(splits.train, size, seed=seed))
+            task = prepare(source, few, replace(options, seed=seed), show=Progress(quiet=True), machine=machine)
+            machine = task.setting.machine
+            images = most if size is None else min(size, most)
+            for mode in modes:
+                begin = time.monotonic()
+                network = run_mode(task, mode).network
+                seconds = time.monotonic() - begin
+                accuracy = accuracy_of(network, task.evaluated[1], setting=task.setting)
+                found.setdefault((mode, images, size is None), []).append((accuracy, seconds))
+                show.note(
+                    f"{mode}, {images:,} images a class, seed {seed}: {100 * accuracy:.1f} % of the test images, "
+                    f"{seconds:.0f} s"
+                )
+    return tuple(
+        Point(
+            mode=mode,
+            images_per_class=images,
+            is_all=is_all,
+            accuracies=tuple(accuracy for accuracy, _ in own),
+            seconds=tuple(seconds for _, seconds in own),
+        )
+        for (mode, images, is_all), own in found.items()
+    )

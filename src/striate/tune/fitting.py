@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +18,13 @@ from striate.errors import DivergedError
 from striate.train.evaluate import predict_logits
 from striate.train.loss import training_loss
 from striate.train.machine import Configuration
+from striate.train.modes import modes_kept
 from striate.train.optimizer import set_learning_rate, without_compiler
 from striate.train.recipe import Recipe
 from striate.train.schedule import learning_rate
-from striate.tune.modes import modes_kept
 from striate.tune.stages import Stage, learning
 
-__all__ = ["Fit", "Phase", "Setting", "fit"]
+__all__ = ["Fit", "Phase", "Setting", "accuracy_of", "fit"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,19 +53,17 @@ class Setting:
     machine: Configuration
     batch_size: int = 32
     weight_decay: float = 1e-4
-    smoothing: float = 0.0
     pull: float = 0.0
     """Factor of half the squared distance from the source weights, which is added to the loss (L2-SP)."""
     seed: int = 0
-    tta: str | None = None
 
 
 @dataclass(kw_only=True)
 class Fit:
     """What came of a training."""
 
-    rows: list[dict[str, float]] = field(default_factory=list)
-    """Of each epoch: phase, epoch, stages that learn, loss, accuracy on the training and the validation images."""
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    """Of each epoch, as a run keeps them in ``metrics.jsonl``."""
     best_epoch: int = 0
     accuracy: float | None = None
     """The best one on the validation images, whose weights the network has; None without such images."""
@@ -104,38 +104,51 @@ def fit(
     begin, result = time.monotonic(), Fit()
     source = {name: p.detach().clone() for name, p in network.named_parameters()} if setting.pull else {}
     best: dict[str, Tensor] | None = None
-    epoch = 0
     with modes_kept(network):
-        for number, phase in enumerate(phases):
-            phase_fit = _PhaseFit(network, stages, phase, setting=setting, source=source)
-            for own in range(phase.epochs):
-                row = phase_fit.epoch(train, own=own, epoch=epoch)
-                epoch += 1
-                accuracy = None if val is None else accuracy_of(network, val, setting=setting)
-                result.rows.append({"phase": number, "epoch": epoch, "learning": phase.count, **row})
-                if accuracy is not None:
-                    result.rows[-1]["val_accuracy"] = accuracy
-                    if result.accuracy is None or accuracy >= result.accuracy:
-                        result.accuracy, result.best_epoch = accuracy, epoch
-                        best = copy.deepcopy(network.state_dict())
-                if deadline is not None and time.monotonic() > deadline:
-                    result.is_complete = False
-                    break
-            if not result.is_complete:
+        for epoch, row in enumerate(_epochs(network, stages, phases, train=train, setting=setting, source=source), 1):
+            result.rows.append({"epoch": epoch, **row})
+            if val is not None:
+                accuracy = accuracy_of(network, val, setting=setting)
+                result.rows[-1]["val_accuracy"] = accuracy
+                if result.accuracy is None or accuracy >= result.accuracy:
+                    result.accuracy, result.best_epoch = accuracy, epoch
+                    best = copy.deepcopy(network.state_dict())
+            if deadline is not None and time.monotonic() > deadline:
                 break
-    if best is not None:
+    result.is_complete = len(result.rows) == sum(phase.epochs for phase in phases)
+    if best is None:
+        result.best_epoch = len(result.rows)
+    else:
         network.load_state_dict(best)
-    result.best_epoch = result.best_epoch or epoch
+    for row in result.rows:
+        row["best"] = row["epoch"] == result.best_epoch
     result.seconds = time.monotonic() - begin
     return result
 
 
+def _epochs(
+    network: nn.Module,
+    stages: Sequence[Stage],
+    phases: Sequence[Phase],
+    *,
+    train: Dataset,
+    setting: Setting,
+    source: dict[str, Tensor],
+) -> Iterator[dict[str, Any]]:
+    """Train epoch after epoch, and yield each one's row."""
+    epoch = 0
+    for phase in phases:
+        own = _PhaseFit(network, stages, phase, setting=setting, source=source)
+        for number in range(phase.epochs):
+            yield own.epoch(train, number=number, epoch=epoch)
+            epoch += 1
+
+
 def accuracy_of(network: nn.Module, dataset: Dataset, *, setting: Setting) -> float:
     """Return the share of right answers; every module keeps its mode."""
-    with modes_kept(network):
-        logits, targets = predict_logits(
-            network, dataset, preprocessing=setting.preprocessing, configuration=setting.machine, tta=setting.tta
-        )
+    logits, targets = predict_logits(
+        network, dataset, preprocessing=setting.preprocessing, configuration=setting.machine
+    )
     return float((logits.argmax(1) == targets).double().mean())
 
 
@@ -155,10 +168,10 @@ class _PhaseFit:
         self.computing = setting.machine.computing(network)
         self.recipe = Recipe(
             name="tune", epochs=phase.epochs, batch_size=setting.batch_size, opt="adamw", lr=phase.lr,
-            sched="one-cycle", smoothing=setting.smoothing,
+            sched="one-cycle",
         )  # fmt: skip
 
-    def epoch(self, train: Dataset, *, own: int, epoch: int) -> dict[str, float]:
+    def epoch(self, train: Dataset, *, number: int, epoch: int) -> dict[str, Any]:
         """Take the steps of one epoch."""
         total = correct = seen = 0.0
         begin = time.monotonic()
@@ -166,7 +179,7 @@ class _PhaseFit:
             steps = max(1, len(train) // self.recipe.batch_size)
             set_learning_rate(
                 self.optimizer,
-                learning_rate(own * steps + step, recipe=self.recipe, steps_per_epoch=steps, plateau_drops=0),
+                learning_rate(number * steps + step, recipe=self.recipe, steps_per_epoch=steps, plateau_drops=0),
             )
             torch.manual_seed(derive_seed(self.setting.seed, epoch, step))
             loss, outputs = self._step(batch)
@@ -175,11 +188,14 @@ class _PhaseFit:
             seen += len(batch.targets)
         seconds = time.monotonic() - begin
         return {
-            "loss": total / seen,
+            "train_loss": total / seen,
             "train_accuracy": correct / seen,
+            "val_loss": None,
+            "val_accuracy": None,
             "lr": float(self.optimizer.param_groups[0]["lr"]),
-            "seconds": round(seconds, 3),
             "images_per_second": round(seen / max(seconds, 1e-9), 1),
+            "seconds": round(seconds, 3),
+            "stages_that_learn": self.phase.count,
         }
 
     def _batches(self, train: Dataset, *, epoch: int) -> Iterator[Batch]:
@@ -194,11 +210,9 @@ class _PhaseFit:
         self.optimizer.zero_grad(set_to_none=True)
         with self.setting.machine.autocast():
             outputs = self.computing(batch.inputs)
-        loss = training_loss(
-            outputs, batch, smoothing=self.setting.smoothing, class_weights=None, num_samples=len(batch.targets)
-        )
+        loss = training_loss(outputs, batch, smoothing=0.0, class_weights=None, num_samples=len(batch.targets))
         value = float(loss.detach())
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             raise DivergedError("tune: the loss is not a number any more. Lower the learning rate: lr=... (--lr).")
         loss.backward()
         for parameter, own in self.pulled:

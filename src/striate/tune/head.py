@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate.errors import ModelError, nearest
 from striate.graph import Graph, capture
 from striate.graph.graph import Node
-from striate.tune.modes import modes_kept
+from striate.train.modes import modes_kept
 
 __all__ = ["Head", "find_head", "replace_head"]
 

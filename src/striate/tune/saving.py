@@ -22,7 +22,8 @@ from striate.train.start import typed_command
 from striate.tune.changes import changes_of
 
 if TYPE_CHECKING:
-    from striate.tune.tuning import Outcome, Task
+    from striate.tune.modes import Outcome
+    from striate.tune.task import Task
 
 __all__ = ["measure", "save_run"]
 
@@ -41,8 +42,8 @@ def save_run(task: Task, outcome: Outcome, *, output: Path, experiment: str | No
         write_tensors(folder / "weights" / f"{name}.safetensors", outcome.network.state_dict())
     journal = Journal(folder)
     for row in outcome.rows:
-        journal.add("epoch", **_row(row))
-    split_name, dataset = ("test", splits.test) if splits.test is not None else ("train", splits.train)
+        journal.add("epoch", **row)
+    split_name, dataset = task.evaluated
     evaluation, probabilities = measure(outcome.network, task, dataset)
     write_json(folder / "evaluation.json", evaluation.to_dict())
     journal.add("evaluation", split=split_name, accuracy=evaluation.top1, loss=evaluation.loss)
@@ -69,7 +70,7 @@ def measure(network: nn.Module, task: Task, dataset: Any) -> tuple[metrics.Evalu
     """Return the evaluation of a network on a data set, and its probabilities."""
     setting = task.setting
     logits, targets = predict_logits(
-        network, dataset, preprocessing=setting.preprocessing, configuration=setting.machine, tta=setting.tta
+        network, dataset, preprocessing=setting.preprocessing, configuration=setting.machine
     )
     probabilities = logits.softmax(1)
     names = task.splits.class_names
@@ -80,7 +81,7 @@ def _config(task: Task, outcome: Outcome, spec: ModelSpec) -> RunConfig:
     setting, splits = task.setting, task.splits
     recipe = Recipe(
         name=f"tune-{outcome.mode}", epochs=max(1, len(outcome.rows)), batch_size=setting.batch_size, opt="adamw",
-        lr=task.lr, weight_decay=setting.weight_decay, augmentation=setting.augmentation, val_fraction=0.0,
+        lr=task.rates[0], weight_decay=setting.weight_decay, augmentation=setting.augmentation, val_fraction=0.0,
     )  # fmt: skip
     return RunConfig(
         model=spec,
@@ -95,21 +96,6 @@ def _config(task: Task, outcome: Outcome, spec: ModelSpec) -> RunConfig:
         environment=describe_machine(),
         command=typed_command(),
     )
-
-
-def _row(row: dict[str, float]) -> dict[str, Any]:
-    return {
-        "epoch": int(row["epoch"]),
-        "train_loss": row["loss"],
-        "train_accuracy": row["train_accuracy"],
-        "val_loss": None,
-        "val_accuracy": row.get("val_accuracy"),
-        "lr": row["lr"],
-        "images_per_second": row["images_per_second"],
-        "seconds": row["seconds"],
-        "best": False,
-        "stages_that_learn": int(row["learning"]),
-    }
 
 
 def _facts(task: Task, outcome: Outcome, changes: dict[str, float]) -> dict[str, Any]:
@@ -128,12 +114,7 @@ def _facts(task: Task, outcome: Outcome, changes: dict[str, float]) -> dict[str,
 
 def _notes(task: Task, outcome: Outcome, changes: dict[str, float]) -> list[str]:
     """What the report says beside its figures."""
-    tried = [
-        f"{trial.name}: {100 * trial.accuracy:.1f} % of {trial.held_out} held-out images"
-        if trial.accuracy is not None
-        else f"{trial.name}: not tried, {trial.reason}"
-        for trial in outcome.trials
-    ]
+    tried = [f"{trial.name}: {trial.result}" for trial in outcome.trials]
     moved = [f"{stage} {100 * change:.2f} %" if change else f"{stage} as it was" for stage, change in changes.items()]
     return [
         f"Tuned from {task.source.name}, mode {outcome.mode}.",

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from striate import models
 from striate.data import Preprocessing, Splits
-from striate.errors import MissingExtraError, ModelError, UsageError
+from striate.errors import MissingExtraError, ModelError, UsageError, nearest
 from striate.train.network import ModelSpec, build_network
 from striate.train.prepare import published_statistics
 from striate.train.run import MODELS, Run
@@ -84,8 +84,12 @@ def open_source(
         return _of_library(library, rest, image_size=image_size)
     if Path(text).suffix in _WEIGHTS:
         return _of_file(Path(text), model=model, image_size=image_size, in_channels=in_channels)
-    info = models.info(text)
-    if not info.pretrained:
+    if text not in models.list():
+        raise ModelError(
+            f"tune: `source` must be a run folder, a weights file or the name of a network, got {text!r}."
+            f"{nearest(text, models.list())} `striate models` lists the networks."
+        )
+    if not models.info(text).pretrained:
         raise ModelError(
             f"tune: `{text}` has no published weights to start from. Give a run folder or a weights file, or train it "
             f"with striate train DATA --model {text}."
@@ -130,6 +134,11 @@ def _of_file(path: Path, *, model: MODELS | None, image_size: int | None, in_cha
             raise ModelError(
                 f"tune: `{path}` must hold the weights of a network of striate, got names and shapes that fit none. "
                 "Load them into your own network and give that, or say which it is: --model NAME."
+            )
+        if len(fitting) > 1:
+            raise ModelError(
+                f"tune: `{path}` must be of one network, got weights that fit {' and '.join(fitting)}. "
+                f"Say which it is: --model {fitting[0]}."
             )
         name = fitting[0]
     return _of_registry(name, path, image_size=image_size, in_channels=in_channels)
