@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from striate.graph._untouched import untouched
 from striate.graph.capture import capture, is_capturing
 from striate.graph.check_shapes import check_shapes
 from striate.graph.graph import Graph, Node, Parameter
 from striate.graph.opaque import Constant, Input, Opaque
-from striate.graph.rerun import rerun
+from striate.graph.rerun import rerun, run_nodes
 from striate.graph.torch_call import Aside, Replay
 
 __all__ = [
@@ -22,4 +23,6 @@ __all__ = [
     "check_shapes",
     "is_capturing",
     "rerun",
+    "run_nodes",
+    "untouched",
 ]

@@ -27,6 +27,8 @@ class Field:
     """One past the last."""
     reach: tuple[int, ...]
     """Length along each axis with the part that lies in padding."""
+    origin: tuple[int, ...]
+    """First row, first column with the part that lies in padding; may be negative."""
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -71,6 +73,7 @@ def receptive_field(graph: Graph, node: Node, place: Sequence[int], *, input: No
         start=tuple(int(axis[0]) if len(axis) else 0 for axis in seen),
         stop=tuple(int(axis[-1]) + 1 if len(axis) else 0 for axis in seen),
         reach=tuple(int(axis[-1] - axis[0]) + 1 for axis in everything),
+        origin=tuple(int(axis[0]) for axis in everything),
     )
 
 

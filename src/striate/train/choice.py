@@ -33,8 +33,9 @@ SHORT_TRAINING_SECONDS = 10.0
 # A slow network is timed on fewer images: this long a step at most, but not fewer images than these.
 LONGEST_STEP_SECONDS = 0.15
 SMALLEST_BATCH = 8
-# The engine takes images by the block: it and PyTorch are timed on so many, if a step then takes no longer than this.
-ENGINE_BATCH, LONGEST_ENGINE_STEP_SECONDS = 64, 1.0
+# The engine takes images by the block of 16: it and PyTorch are timed on so many whole blocks as PyTorch takes about a
+# second for, at least one. A block that is half empty costs the engine as much as a full one.
+ENGINE_BLOCK, MOST_BLOCKS, LONGEST_ENGINE_STEP_SECONDS = 16, 4, 1.0
 # A bf16 or channels_last candidate must win by this factor: noise must not choose the less exact one.
 CLEAR_WIN = 1.05
 
@@ -90,8 +91,10 @@ def choose_configuration(
             best = max(clear_winners, key=speeds.__getitem__, default=plain)
     tried = _labelled(speeds, batch, whole=whole)
     if tries_engine:
-        if speeds and LONGEST_ENGINE_STEP_SECONDS * speeds[best] >= ENGINE_BATCH:
-            batch = _first(whole, max(ENGINE_BATCH, len(batch.targets)))
+        if speeds:
+            blocks = int(LONGEST_ENGINE_STEP_SECONDS * speeds[best] / ENGINE_BLOCK)
+            size = ENGINE_BLOCK * min(max(blocks, 1), MOST_BLOCKS)
+            batch = _first(whole, max(size, len(batch.targets)))
         may_round = choices.get("bf16") is None
         if speeds := _with_engine(model, batch, best=best, own=own, may_round=may_round, timing=timing):
             tried |= _labelled(speeds, batch, whole=whole)
