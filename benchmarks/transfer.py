@@ -7,6 +7,7 @@ cats and dogs from a network that knows CIFAR-10; features of 4,000 photographs 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import tempfile
 import time
@@ -182,12 +183,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--folder", type=Path, default=None, help="where sources are kept from one start to the next")
     parser.add_argument("--publish", action="store_true", help="write the table into benchmarks/RESULTS.md")
     options = parse(parser, arguments)
-    results = _run(options)
+    environment = json.loads(json.dumps(describe_machine()))
+    results = _merged(options.results / "transfer.json", _run(options), environment=environment)
     write_results(options.results, "transfer", {"seeds": options.seeds, "results": results})
     text = f"{table(results)}\n\n{environment_line(describe_machine())}."
     print(text)
     if options.publish:
         publish("transfer", text)
+
+
+def _merged(path: Path, results: list[dict[str, Any]], *, environment: dict[str, Any]) -> list[dict[str, Any]]:
+    """Put new results before those of other rows from earlier starts on the same machine and versions."""
+    before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept = before.get("results", []) if before.get("environment") == environment else []
+    new = {(row["row"], row.get("images_per_class")) for row in results}
+    return results + [row for row in kept if (row["row"], row.get("images_per_class")) not in new]
 
 
 def _run(options: argparse.Namespace) -> list[dict[str, Any]]:

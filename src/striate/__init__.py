@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from striate import graph as graph
     from striate import models as models
     from striate import ops as ops
+    from striate import see as see
     from striate import work as work
     from striate.engine import accelerate as accelerate
     from striate.graph import capture as capture
@@ -56,6 +57,7 @@ __all__ = [
     "models",
     "ops",
     "resume",
+    "see",
     "train",
     "tune",
     "work",
@@ -77,6 +79,7 @@ __getattr__, __dir__ = lazy_names(
         "models": "",
         "ops": "",
         "resume": "train",
+        "see": "",
         "train": "",
         "tune": "",
         "work": "",

@@ -134,6 +134,14 @@ def command(
     ] = Path("runs"),
     experiment: Annotated[str | None, typer.Option(rich_help_panel=OUTPUT, help="Name of the run folder.")] = None,
     tensorboard: Tensorboard = False,
+    keep_epochs: Annotated[
+        bool,
+        typer.Option(
+            "--keep-epochs",
+            rich_help_panel=OUTPUT,
+            help="Keep the weights of every epoch, to see features grow (`striate see RUN --evolution`).",
+        ),
+    ] = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -199,6 +207,7 @@ def command(
         compile=torchcompile,
         engine=engine,
         tracker="tensorboard" if tensorboard else None,
+        keep_epochs=keep_epochs,
         progress=Progress(quiet=quiet, json=json),
         **overrides,
     )

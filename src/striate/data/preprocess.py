@@ -183,6 +183,7 @@ class Preprocessing:
                 "Decode it with `decode(path, mode='L')` for one channel, `mode='RGB'` for three."
             )
         resized = resize_short_side(image, size=self.resize_size, interpolation=self.interpolation)
+        resized = np.require(resized, requirements="W")  # Pillow's pixels are not, and PyTorch warns of those
         sizes = torch.tensor([resized.shape[1:]])
         return self.from_canvas(Canvas(pixels=torch.from_numpy(resized)[None], sizes=sizes))[0]
 

@@ -18,10 +18,11 @@ from striate.errors import StriateError
 from striate.train.engine import accelerated, fused_step, has_bf16, is_usable
 from striate.train.loss import training_loss
 from striate.train.machine import Configuration, thread_count
+from striate.train.modes import modes_kept
 from striate.train.optimizer import build_optimizer
 from striate.train.recipe import Recipe
 
-__all__ = ["choose_configuration"]
+__all__ = ["choose_configuration", "choose_for_evaluation"]
 
 # How long the values of one property are timed in turn, at most and as a share of the training that the choice is for,
 # and at least how often each.
@@ -100,6 +101,42 @@ def choose_configuration(
             tried |= _labelled(speeds, batch, whole=whole)
             best = max(speeds, key=speeds.__getitem__)
     return best, tried
+
+
+def choose_for_evaluation(
+    model: nn.Module, batch: Batch, *, start: Configuration, engine: str = "auto"
+) -> Configuration:
+    """Time the forward pass of one block of images in PyTorch and in the engine, and return the faster.
+
+    Args:
+        model: The network, on the device of `start`; left as it is.
+        batch: Real images.
+        start: Device and threads.
+        engine: As of `choose_configuration`.
+    """
+    own = replace(start, engine="striate")
+    if not is_usable(engine, device=start.device, bf16=None):
+        return start
+    if engine == "striate":
+        return own
+    inputs, seconds = batch.inputs[:ENGINE_BLOCK], dict[Configuration, float]()
+    with modes_kept(model), thread_count(start.threads), torch.no_grad():
+        model.eval()
+        for candidate in (start, own):
+            try:
+                network = candidate.computing(model)
+                network(inputs)  # warms up
+                seconds[candidate] = min(_seconds(network, inputs) for _ in range(2))
+            except StriateError:  # the engine cannot run it
+                continue
+    return min(seconds, key=seconds.__getitem__)
+
+
+def _seconds(network: nn.Module, inputs: Tensor) -> float:
+    begin = time.perf_counter()
+    network(inputs)
+    _synchronize(inputs)
+    return time.perf_counter() - begin
 
 
 def _labelled(speeds: Mapping[Configuration, float], batch: Batch, *, whole: Batch) -> dict[str, float]:

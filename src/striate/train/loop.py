@@ -56,6 +56,8 @@ def fit(training: Training, *, progress: Progress, journal: Journal, tracker: Tr
         while not training.is_over:
             last_saved = _train_epoch(training, stop=stop, progress=progress, last_saved=last_saved)
             row = _finish_epoch(training)
+            if training.keeps_epochs:
+                training.save_epoch()
             journal.add("epoch", **row)
             tracker.log(training.epoch, {key: value for key, value in row.items() if value is not None})
             progress.end_epoch(row)

@@ -140,9 +140,7 @@ def _prepare(run: Run, name: str, image: Any, *, skip_bad: bool) -> torch.Tensor
             pixels = _channels_first(image, name=name, channels=preprocessing.channels)
         else:
             pixels = decode(image, mode="L" if preprocessing.channels == 1 else "RGB")
-        return preprocessing.prepare(
-            np.require(pixels, requirements="W")
-        )  # PyTorch warns of arrays that are not writable
+        return preprocessing.prepare(pixels)
     except ImageError as error:
         if not skip_bad:
             raise

@@ -23,7 +23,7 @@ from striate.train.network import ModelSpec, build_network
 from striate.train.predict import Prediction, predict_images
 from striate.train.recipe import Recipe
 
-__all__ = ["Run", "RunConfig", "new_run_folder"]
+__all__ = ["Run", "RunConfig", "epoch_name", "new_run_folder"]
 
 FORMAT = 1
 MODELS = nn.Module | Callable[..., nn.Module] | str
@@ -152,16 +152,23 @@ class Run:
         path = self.folder / "evaluation.json"
         return Evaluation.from_dict(read_json(path)) if path.is_file() else None
 
-    def model(self, *, weights: str = "best") -> nn.Module:
+    @property
+    def kept_epochs(self) -> tuple[int, ...]:
+        """Epochs of which the weights were kept, 0 before the first; empty without `keep_epochs`."""
+        names = (path.stem.removeprefix("epoch-") for path in (self.folder / "weights").glob("epoch-*.safetensors"))
+        return tuple(sorted(int(name) for name in names if name.isdecimal()))
+
+    def model(self, *, weights: str | int = "best") -> nn.Module:
         """Build the network with its trained weights, in eval mode.
 
         Args:
-            weights: ``best`` (by validation accuracy) or ``last``.
+            weights: ``best`` (by validation accuracy), ``last``, or an epoch of `kept_epochs`.
 
         Raises:
             ModelError: the weights file is missing or damaged, or was written for another network.
         """
-        path = self.folder / "weights" / f"{weights}.safetensors"
+        name = epoch_name(weights) if isinstance(weights, int) else weights
+        path = self.folder / "weights" / f"{name}.safetensors"
         if not path.is_file():
             raise ModelError(
                 f"Run: `{path}` is not there. The run may have stopped before its first epoch ended: "
@@ -254,6 +261,16 @@ def models_load(network: nn.Module, path: Path) -> None:
         raise ModelError(
             f"Run: `{path}` holds weights of another network ({' '.join(lines)}). Check that config.json belongs to it."
         ) from error
+
+
+def epoch_name(epoch: int) -> str:
+    """Name the weights after so many epochs.
+
+    Example:
+        >>> epoch_name(3)
+        'epoch-003'
+    """
+    return f"epoch-{epoch:03d}"
 
 
 def new_run_folder(output: Path, name: str) -> Path:

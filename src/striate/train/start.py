@@ -61,6 +61,7 @@ def train(
     compile: bool | None = None,
     engine: str = "auto",
     tracker: str | None = None,
+    keep_epochs: bool = False,
     progress: Progress | None = None,
     **overrides: Any,
 ) -> Run:
@@ -85,6 +86,8 @@ def train(
         compile: Use `torch.compile`; None measures on a GPU and is False on a CPU.
         engine: ``striate`` computes in striate's own engine, ``torch`` in PyTorch, ``auto`` in the faster of the two.
         tracker: ``tensorboard`` writes its event files into the run folder too.
+        keep_epochs: Keep the weights before the first epoch and after each, as ``weights/epoch-000.safetensors`` ...,
+            for `striate.see.evolution`; a resumed run goes on with it.
         progress: Where to show what happens; None prints to standard error.
         **overrides: Single values of the recipe and its augmentation, such as ``epochs=5, lr=0.05, cutout=8``.
 
@@ -125,6 +128,8 @@ def train(
         torch.set_num_threads(config.machine.threads)
         training = Training(run=run, splits=splits, network=start.network, processes=session.processes)
         _announce(training, session.show)
+        if keep_epochs:
+            training.save_epoch()
         return _run_to_the_end(training, session=session, tracker=tracker)
 
 

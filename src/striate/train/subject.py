@@ -57,7 +57,7 @@ class Subject:
         if self.preprocessing.image_size is None:
             raise UsageError(f"{self.name}: `image` must be left out, the network takes vectors of numbers.")
         pixels = decode(image, mode="L" if self.preprocessing.channels == 1 else "RGB")
-        return self.preprocessing.prepare(pixels.copy())[None]
+        return self.preprocessing.prepare(pixels)[None]
 
     def class_name(self, index: int) -> str:
         """Name a class, or give its number where the names are not known."""

@@ -19,7 +19,7 @@ from striate.train.ema import ModelEma
 from striate.train.engine import fused_step
 from striate.train.loss import balanced_class_weights
 from striate.train.optimizer import build_optimizer, without_compiler
-from striate.train.run import Run
+from striate.train.run import Run, epoch_name
 from striate.train.schedule import PlateauState
 from striate.train.tally import Tally
 
@@ -138,6 +138,15 @@ class Training:
         """Write the evaluated network's weights as ``weights/NAME.safetensors``."""
         if self.processes.is_main:
             write_tensors(self.run.folder / "weights" / f"{name}.safetensors", self.evaluated_network.state_dict())
+
+    def save_epoch(self) -> None:
+        """Write the weights after so many epochs as ``weights/epoch-NNN.safetensors``."""
+        self.save_weights(epoch_name(self.epoch))
+
+    @property
+    def keeps_epochs(self) -> bool:
+        """Whether the weights of every epoch are kept: those before the first are there."""
+        return (self.run.folder / "weights" / f"{epoch_name(0)}.safetensors").is_file()
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go back to a checkpoint.

@@ -6,7 +6,9 @@ import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from striate.files import write_json, write_tensors
 from striate.train import metrics
@@ -20,6 +22,7 @@ from striate.train.report import write_report
 from striate.train.run import Run, RunConfig, new_run_folder
 from striate.train.start import typed_command
 from striate.tune.changes import changes_of
+from striate.tune.features import base_features
 
 if TYPE_CHECKING:
     from striate.tune.modes import Outcome
@@ -44,7 +47,7 @@ def save_run(task: Task, outcome: Outcome, *, output: Path, experiment: str | No
     for row in outcome.rows:
         journal.add("epoch", **row)
     split_name, dataset = task.evaluated
-    evaluation, probabilities = measure(outcome.network, task, dataset)
+    evaluation, probabilities = measure(outcome.network, task, dataset, base_is_kept=outcome.mode == "features")
     write_json(folder / "evaluation.json", evaluation.to_dict())
     journal.add("evaluation", split=split_name, accuracy=evaluation.top1, loss=evaluation.loss)
     changes = changes_of(task.network, outcome.network, task.stages)
@@ -66,12 +69,27 @@ def save_run(task: Task, outcome: Outcome, *, output: Path, experiment: str | No
     return run
 
 
-def measure(network: nn.Module, task: Task, dataset: Any) -> tuple[metrics.Evaluation, Any]:
-    """Return the evaluation of a network on a data set, and its probabilities."""
+def measure(
+    network: nn.Module, task: Task, dataset: Any, *, base_is_kept: bool = False
+) -> tuple[metrics.Evaluation, Any]:
+    """Return the evaluation of a network on a data set, and its probabilities.
+
+    Args:
+        network: What was tuned.
+        task: Where it comes from.
+        dataset: Images with labels.
+        base_is_kept: The base is the source's, so its features are taken from disk where they are there.
+    """
     setting = task.setting
-    logits, targets = predict_logits(
-        network, dataset, preprocessing=setting.preprocessing, configuration=setting.machine
-    )
+    options: dict[str, Any] = {"preprocessing": setting.preprocessing}
+    if base_is_kept:
+        features, _ = base_features(task.network, task.head, dataset, machine=setting.machine, **options)
+        head: Any = network.get_submodule(task.head.name)
+        with torch.no_grad():
+            logits = F.linear(features, head.weight.flatten(1).cpu(), None if head.bias is None else head.bias.cpu())
+        targets = dataset.labels
+    else:
+        logits, targets = predict_logits(network, dataset, configuration=setting.machine, **options)
     probabilities = logits.softmax(1)
     names = task.splits.class_names
     return metrics.measure(probabilities.numpy(), targets.numpy(), class_names=names), probabilities

@@ -14,7 +14,7 @@ from torch import nn
 
 from striate.data import Augmentation, Dataset, Preprocessing, Splits, statistics
 from striate.errors import DataError, UsageError
-from striate.train.choice import choose_configuration
+from striate.train.choice import choose_configuration, choose_for_evaluation
 from striate.train.defaults import prepare_splits
 from striate.train.machine import Configuration
 from striate.train.network import check_output, run_example
@@ -101,8 +101,13 @@ class Task:
 
     @property
     def evaluated(self) -> tuple[str, Dataset]:
-        """The split that is looked at in the end, and its name: training images only where there are no others."""
-        return ("test", self.splits.test) if self.splits.test is not None else ("train", self.splits.train)
+        """The split that is looked at in the end, and its name: training images only where there are no others.
+
+        A validation split that the data brings is never chosen by, so it tells as much as a test split.
+        """
+        if self.splits.test is not None:
+            return "test", self.splits.test
+        return ("val", self.splits.val) if self.splits.val is not None else ("train", self.splits.train)
 
 
 def load_for(source: Source, data: Any, *, skip_bad: bool, seed: int, show: Progress) -> Splits:
@@ -145,7 +150,13 @@ def few_of(dataset: Dataset, count: int, *, seed: int) -> Dataset:
 
 
 def prepare(
-    source: Source, splits: Splits, options: Options, *, show: Progress, machine: Configuration | None = None
+    source: Source,
+    splits: Splits,
+    options: Options,
+    *,
+    show: Progress,
+    machine: Configuration | None = None,
+    base_learns: bool = True,
 ) -> Task:
     """Find the head, divide the network, hold images out, and find the fastest way to compute.
 
@@ -155,6 +166,7 @@ def prepare(
         options: The user's.
         show: Where to say what was found.
         machine: How to compute, where that was measured before.
+        base_learns: Whether the base is trained; otherwise the way to compute is that of its forward pass.
     """
     source = source.fitted_to(splits)
     network = copy.deepcopy(source.network).to("cpu")
@@ -172,7 +184,7 @@ def prepare(
     setting = Setting(
         preprocessing=preprocessing,
         augmentation=strong_augmentation(splits) if options.augmentation is None else options.augmentation,
-        machine=machine or _measured(network, splits, preprocessing, options, batch=batch),
+        machine=machine or _measured(network, splits, preprocessing, options, batch=batch, learns=base_learns),
         batch_size=batch,
         pull=options.pull,
         seed=options.seed,
@@ -233,18 +245,27 @@ def strong_augmentation(splits: Splits) -> Augmentation:
 
 
 def _measured(
-    network: nn.Module, splits: Splits, preprocessing: Preprocessing, options: Options, *, batch: int
+    network: nn.Module,
+    splits: Splits,
+    preprocessing: Preprocessing,
+    options: Options,
+    *,
+    batch: int,
+    learns: bool,
 ) -> Configuration:
     """Time the ways to compute on the real network and a real batch; on a CPU in float32, as the source was trained."""
     device = options.device
     recipe = Recipe(name="tune", epochs=1, batch_size=batch, opt="adamw", lr=LR)
     example = first_batch(splits, preprocessing, recipe, seed=options.seed, device=device)
+    start = Configuration(device=device, threads=torch.get_num_threads())
+    if not learns:
+        return choose_for_evaluation(network.to(device), example, start=start, engine=options.engine)
     choices = {"bf16": False if device == "cpu" else None, "channels_last": None, "compile": False}
     chosen, _ = choose_configuration(
         network.to(device),
         example,
         recipe=recipe,
-        start=Configuration(device=device, threads=torch.get_num_threads()),
+        start=start,
         choices=choices,
         engine=options.engine,
         num_samples=STEPS * batch,

@@ -104,7 +104,7 @@ def tune(
         splits = load_for(opened, data, skip_bad=skip_bad, seed=seed, show=show)
         if images_per_class is not None:
             splits = replace(splits, train=few_of(splits.train, images_per_class, seed=seed))
-        task = prepare(opened, splits, options, show=show)
+        task = prepare(opened, splits, options, show=show, base_learns=mode != "features")
         return save_run(task, run_mode(task, mode), output=Path(output), experiment=experiment)
 
 
