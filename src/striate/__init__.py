@@ -20,6 +20,7 @@ from striate.errors import (
 )
 
 if TYPE_CHECKING:
+    from striate import anatomy as anatomy
     from striate import data as data
     from striate import engine as engine
     from striate import graph as graph
@@ -48,6 +49,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "accelerate",
+    "anatomy",
     "capture",
     "check_shapes",
     "data",
@@ -69,6 +71,7 @@ __getattr__, __dir__ = lazy_names(
         "Recipe": "train",
         "Run": "train",
         "accelerate": "engine",
+        "anatomy": "",
         "capture": "graph",
         "check_shapes": "graph",
         "data": "",

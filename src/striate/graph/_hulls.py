@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,16 @@ class Hull:
     last: tuple[Positions, ...]
     jump: tuple[int, ...]
     """Pixels from the first position of one place to that of the next; 0 where places are not evenly spaced."""
+
+    def ends(self, place: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the first and the last position that a place sees along each axis, over all channels."""
+
+        def at(values: Positions) -> Positions:
+            for axis, position in enumerate(place, start=2):
+                values = values.take([position if values.shape[axis] > 1 else 0], axis)
+            return values
+
+        return tuple(int(at(v).min()) for v in self.first), tuple(int(at(v).max()) for v in self.last)
 
 
 def hulls(graph: Graph, target: Node) -> dict[int, Hull | Node]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +69,7 @@ def receptive_field(graph: Graph, node: Node, place: Sequence[int], *, input: No
     if not isinstance(everywhere, Hull):
         return None
     seen = _walk(graph, node, place, target, found)
-    first, last = _ends(everywhere, node, place)
+    first, last = everywhere.ends(place)
     inside = [
         np.flatnonzero(seen.any(axis=tuple(k for k in range(seen.ndim) if k != axis))) for axis in range(seen.ndim)
     ]
@@ -138,17 +137,6 @@ def _checked(
             f"What it reads of `{own.sources[0].name}` cannot be said."
         )
     return found, own
-
-
-def _ends(hull: Hull, node: Node, place: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the first and the last position that a place sees along each axis, over all channels."""
-
-    def at(values: Any) -> Any:
-        for axis, position in enumerate(place, start=2):
-            values = values.take([position if values.shape[axis] > 1 else 0], axis)
-        return values
-
-    return tuple(int(at(v).min()) for v in hull.first), tuple(int(at(v).max()) for v in hull.last)
 
 
 def _walk(graph: Graph, node: Node, place: Sequence[int], target: Node, found: Mapping[int, Hull | Node]) -> Mask:
