@@ -85,8 +85,8 @@ def _fields(anatomy: Anatomy) -> list[Advice]:
     first = anatomy.layer(names[0]).receptive_field
     size = " x ".join(map(str, first.size)) if first else "unknown"
     text = (
-        f"From {names[0]} on (field {size}), {counted(len(names), 'layer')} with a window look around in maps whose units "
-        "have each seen as much as the whole image: they find nothing new, and much of what they read is padding."
+        f"From {names[0]} on (field {size}), {counted(len(names), 'layer')} with a window look around in maps whose "
+        "units have each seen as much as the whole image: they find nothing new, and much of what they read is padding."
     )
     return [Advice("receptive-field", text, tuple(names), numbers={"layers": len(names)})]
 
@@ -95,28 +95,30 @@ def _sizes(anatomy: Anatomy) -> list[Advice]:
     sizes = anatomy.sizes
     if sizes is None:
         return []
+    is_only = sizes.is_fixed and sizes.smallest == min(sizes.given)
     words = [] if sizes.smallest is None else [f"Smallest image that runs: {sizes.smallest} x {sizes.smallest}"]
-    if sizes.is_fixed:
-        words.append("larger ones of twice the size are refused")
+    if is_only:
+        words[0] = f"No image is taken below {sizes.smallest} x {sizes.smallest}, and none of twice the size"
+    elif sizes.is_fixed:
+        words.append("images of twice the size are refused")
     if sizes.useful is not None:
         words.append(f"the last windows still find something new from {sizes.useful} x {sizes.useful} on")
-    if sizes.best is not None and sizes.best != sizes.useful:
+    if sizes.best is not None and sizes.best != sizes.useful and not is_only:
         words.append(f"the next size that the total stride {sizes.stride} divides is {sizes.best} x {sizes.best}")
     numbers = {"smallest": sizes.smallest, "useful": sizes.useful, "best": sizes.best, "stride": sizes.stride}
     return [Advice("input-size", "; ".join(words) + ".", numbers=dict(numbers))] if words else []
 
 
-def _largest(
-    anatomy: Anatomy, about: str, value: Callable[[Layer], int], form: Callable[[int], str]
-) -> list[Advice]:
+def _largest(anatomy: Anatomy, about: str, value: Callable[[Layer], int], form: Callable[[int], str]) -> list[Advice]:
     """Name the layer that holds most of something, and what could replace it."""
     total = sum(value(layer) for layer in anatomy.layers)
     if not total:
         return []
     layer = max(anatomy.layers, key=value)
-    what = f"{form(value(layer))}{' parameters' if about == 'parameters' else ''}"
+    what = form(value(layer))
     share = value(layer) / total
-    text = f"{layer.name} has most {about if about == 'parameters' else 'of the work'}: {what}, {100 * share:.0f} % of all."
+    most = "most parameters" if about == "parameters" else "most of the work"
+    text = f"{layer.name} has {most}: {what}, {100 * share:.0f} % of all."
     return [
         Advice(
             about,
@@ -136,8 +138,8 @@ def _memory(anatomy: Anatomy) -> list[Advice]:
     most = layer.activation_bytes or 0
     text = (
         f"{layer.name} keeps most memory until the backward pass: {bytes_text(most)} of {bytes_text(total)}, "
-        f"{100 * most / total:.0f} %. Numbers of half the width (bfloat16) would keep {bytes_text(most // 2)}, images of "
-        f"half the side about {bytes_text(most // 4)}."
+        f"{100 * most / total:.0f} %. Numbers of half the width (bfloat16) would keep {bytes_text(most // 2)}, "
+        f"images of half the side about {bytes_text(most // 4)}."
     )
     return [Advice("memory", text, (layer.name,), numbers={"value": most, "share": most / total})]
 

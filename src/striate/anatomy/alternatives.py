@@ -16,6 +16,8 @@ __all__ = ["Alternative", "alternatives"]
 
 REDUCTION = 4
 """Part of the channels that is left behind a 1 x 1 reduction, as in the bottlenecks of ResNet."""
+FEWEST = 4
+"""Channels that a reduction leaves at least: with fewer, as behind an image, there is nothing to reduce."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,8 @@ def alternatives(graph: Graph, node: Node) -> tuple[Alternative, ...]:
         >>> from torch import nn
         >>> from striate.graph import capture
         >>> graph = capture(nn.Conv2d(64, 128, 3, padding=1, bias=False), torch.zeros(1, 64, 8, 8))
-        >>> print(*alternatives(graph, graph.nodes[-1]), sep="\\n")
-        1 x 1 reduction to 16 channels before it: 19,456 instead of 73,728 parameters, 1.25 M instead of 4.72 M multiply-adds
-        depthwise separable: 8,768 instead of 73,728 parameters, 561 k instead of 4.72 M multiply-adds
+        >>> [(other.what, other.parameters, other.macs) for other in alternatives(graph, graph.nodes[-1])]
+        [('1 x 1 reduction to 16 channels before it', 19456, 1245184), ('depthwise separable', 8768, 561152)]
     """
     weight = node.parameters.get("weight")
     if weight is None:
@@ -83,7 +84,7 @@ def _of_convolution(node: Node, op: Convolution, shape: tuple[int, ...]) -> tupl
         (channels * taps + channels * out) * behind,
         now,
     )
-    return tuple(option for option in (narrow, separable) if few and option.parameters < now[0])
+    return tuple(option for option in (narrow, separable) if few >= FEWEST and option.parameters < now[0])
 
 
 def _of_dense(node: Node, shape: tuple[int, ...]) -> tuple[Alternative, ...]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-import torch
-
 from striate.anatomy.layer import Parameters
 from striate.graph import Constant, Input, Node, Opaque
 from striate.ops.op import Shape
@@ -28,7 +26,7 @@ def counted_parameters(node: Node, counted: set[int]) -> Parameters:
     found = {id(p.tensor): p.tensor for p in node.parameters.values() if p.kind == "parameter"}
     new = [tensor for key, tensor in found.items() if key not in counted]
     shared = sum(tensor.numel() for key, tensor in found.items() if key in counted)
-    counted |= found.keys()
+    counted.update(found)
     return Parameters(
         trainable=sum(tensor.numel() for tensor in new if tensor.requires_grad),
         frozen=sum(tensor.numel() for tensor in new if not tensor.requires_grad),
@@ -66,7 +64,6 @@ def moved_bytes(node: Node) -> int:
     sources = sum(value_bytes(source) for source in dict.fromkeys(node.sources))
     tensors = {id(p.tensor): p.tensor for p in node.parameters.values()}.values()
     return value_bytes(node) + sources + sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-
 
 
 def _inputs(node: Node) -> tuple[Shape, ...]:

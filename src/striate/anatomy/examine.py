@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from striate.anatomy.advice import Advice
     from striate.anatomy.looking import Effective, Look
     from striate.train import Run
+    from striate.train.subject import Subject
 
 __all__ = ["CONVENTION", "Anatomy", "anatomy"]
 
@@ -162,23 +163,25 @@ class Anatomy:
 
 
 def anatomy(
-    model: nn.Module | str | Path | Run,
+    model: nn.Module | str | Path | Run | Subject,
     example: Any = None,
     *,
     image: str | Path | None = None,
     time: bool = False,
     name: str | None = None,
+    seed: int = 0,
 ) -> Anatomy:
     """Return what a network is: shapes, costs, memory and receptive fields of every operation, and their sums.
 
     The network runs as it is, in its own mode, and is left as it was. Costs are those of the whole example.
 
     Args:
-        model: Any module; or a name in `striate.models`, a run folder or a `Run`.
+        model: Any module; or a name in `striate.models`, a run folder, a `Run`, or what `open_subject` made of one.
         example: Its input: a tensor, an array, or a tuple of them; None: what the network of the name or run takes.
         image: A file to use as the example, prepared as in evaluation; for a name or a run.
         time: Measure each layer too, forward and backward.
         name: Heading; None: the model's own.
+        seed: Of the random image where there is neither example nor image.
 
     Raises:
         UsageError: a module without an example.
@@ -200,12 +203,20 @@ def anatomy(
                 f"{'no example' if example is None else 'an image'}. Give a tensor such as torch.zeros(1, 3, 224, 224)."
             )
         return examine(model, example, time=time, name=name or type(model).__name__)
-    from striate.train.subject import open_subject
+    from striate.train.subject import Subject, open_subject
 
-    subject = open_subject(model)
+    subject = model if isinstance(model, Subject) else open_subject(model)
+    pixels = None
     if example is None:
-        example = subject.prepare(image)
-    return examine(subject.network, example, time=time, name=name or subject.name)
+        example = subject.prepare(image, seed=seed)
+        pixels = None if image is None else _before_normalisation(example, subject)
+    return examine(subject.network, example, time=time, name=name or subject.name, pixels=pixels)
+
+
+def _before_normalisation(example: Tensor, subject: Subject) -> Any:
+    """Return the picture that a prepared image shows, uint8 (C, H, W)."""
+    mean, std = (torch.tensor(v).reshape(-1, 1, 1) for v in (subject.preprocessing.mean, subject.preprocessing.std))
+    return (255 * (example[0] * std + mean)).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def examine(model: nn.Module, example: Any, *, time: bool, name: str, pixels: Any = None) -> Anatomy:
@@ -223,16 +234,14 @@ def examine(model: nn.Module, example: Any, *, time: bool, name: str, pixels: An
         _layer(node, seen.get(node.index), kept, times.get(node.index), counted) for node in network if _is_layer(node)
     )
     total = _total(model, graph, layers, kept, times)
-    given = tuple(example) if isinstance(example, tuple | list) else (example,)
     bare = dataclasses.replace(graph, _values={})  # activations are not needed any more
-    first = given[0] if isinstance(given[0], Tensor) else torch.as_tensor(given[0])
     return Anatomy(
         name=name,
         input_shapes=tuple(node.output_shape for node in graph.inputs),
         is_training=model.training,
         layers=layers,
         total=total,
-        sizes=input_sizes(graph, model, graph.value(graph.inputs[0]), seen) if graph.inputs and first.ndim == 4 else None,
+        sizes=input_sizes(graph, model, graph.value(graph.inputs[0]), seen) if graph.inputs else None,
         sights=seen,
         graph=bare,
         example=tuple(graph.value(node).clone() for node in graph.inputs),

@@ -99,8 +99,8 @@ class _Saved(TorchFunctionMode):
 def inference_bytes(graph: Graph) -> int:
     """Return the most bytes of values that are alive at once when nothing is kept for a backward pass.
 
-    A value lives until it was read for the last time; inputs and outputs until the end. In-place calls and views take no
-    memory of their own.
+    A value lives until it was read for the last time; inputs and outputs until the end. In-place calls and views take
+    no memory of their own.
 
     Args:
         graph: Captured with its values.

@@ -49,12 +49,14 @@ def as_text(anatomy: Anatomy, *, view: str = "costs") -> str:
 
 
 KEEPS = (
-    "Keeps: memory that autograd holds of the layer until the backward pass, measured; each piece once, parameters not. "
-    "Field: pixels a side that the unit in the middle sees, through every path; in brackets those to the next unit."
+    "Keeps: memory that autograd holds of the layer until the backward pass, measured; each piece once, no "
+    "parameters. Field: pixels a side that the unit in the middle sees, through every path; in brackets the step to "
+    "the next unit."
 )
 FIELDS_EXPLAINED = (
-    "Unit i sees the pixels from start + i jump on, size of them; start is negative in padding. Outside: part of the box "
-    "that the unit in the middle sees, which lies outside of the image. Dense: weights of a dense layer in its place."
+    "Unit i sees the pixels from start + i jump on, size of them; start is negative in padding. Outside: part of the "
+    "box that the unit in the middle sees, which lies outside of the image. Dense: weights of a dense layer in its "
+    "place."
 )
 
 
@@ -129,7 +131,9 @@ def _totals(anatomy: Anatomy) -> list[str]:
     least = "at least " if total.unknown else ""
     lines.append(f"{least}{short_count(total.macs)} multiply-adds, {least}{short_count(total.flops)} FLOPs")
     if total.unknown:
-        lines.append(f"without {counted(len(total.unknown), 'operation')} that striate does not know: unknown is not zero")
+        lines.append(
+            f"without {counted(len(total.unknown), 'operation')} that striate does not know: unknown is not zero"
+        )
     kept = "unknown" if total.activation_bytes is None else bytes_text(total.activation_bytes)
     lines.append(f"a training step keeps {kept}; inference holds at most {bytes_text(total.inference_bytes)} at once")
     if total.time_ms is not None:

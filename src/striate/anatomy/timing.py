@@ -24,8 +24,8 @@ REPEATS = 7
 def measured_times(graph: Graph, model: nn.Module) -> dict[int, Times | None]:
     """Return the time of each node by its index: forward without gradients, backward of that node alone.
 
-    Outputs of one call share its time: it stands at the first. Inputs and constants have none. A call that wrote in place
-    runs on a copy, which is timed with it. Buffers and random generators are put back.
+    Outputs of one call share its time: it stands at the first. Inputs and constants have none. A call that wrote in
+    place runs on a copy, which is timed with it. Buffers and random generators are put back.
 
     Args:
         graph: Captured with its values.
