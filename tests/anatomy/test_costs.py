@@ -61,7 +61,11 @@ class Counting(np.ndarray):
     ids=str,
 )  # fmt: skip
 def test_a_counting_run_of_the_definition(layer):
-    x = torch.rand(2, 9) if isinstance(layer, nn.Linear) else torch.rand(2, layer.in_channels, *(9,) * (layer.weight.ndim - 2))
+    x = (
+        torch.rand(2, 9)
+        if isinstance(layer, nn.Linear)
+        else torch.rand(2, layer.in_channels, *(9,) * (layer.weight.ndim - 2))
+    )
     node = capture(layer, x).nodes[-1]
     Counting.products = 0
     arrays = {name: p.tensor.detach().numpy().view(Counting) for name, p in node.parameters.items()}

@@ -41,7 +41,11 @@ def test_the_package_is_the_function():
     stem = found.layer("stem")
     assert (stem.op, stem.output_shape, stem.parameters.count) == ("conv2d", (2, 4, 8, 8), 108)
     assert stem.macs == 2 * 64 * 108
-    assert (stem.receptive_field.size, stem.receptive_field.jump, stem.receptive_field.start) == ((3, 3), (1, 1), (-1, -1))
+    assert (stem.receptive_field.size, stem.receptive_field.jump, stem.receptive_field.start) == (
+        (3, 3),
+        (1, 1),
+        (-1, -1),
+    )
     assert found.layer("cat").receptive_field.size == (7, 7)
     assert found.total.parameters.count == sum(p.numel() for p in Small().parameters())
     assert found.total.macs == sum(layer.macs for layer in found.layers)
