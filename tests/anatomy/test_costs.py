@@ -27,7 +27,7 @@ LENET5_PARAMETERS = (6 * 25 + 6) + (16 * 6 * 25 + 16) + (256 * 120 + 120) + (120
         ("alexnet", 61_100_840, 70_276_800 + 223_948_800 + 112_140_288 + 149_520_384 + 99_680_256 + 58_621_952),
         # Simonyan and Zisserman 2015, table 2: 138 million; torchvision: 138,357,544 and 15.47 GFLOPS.
         ("vgg16", 138_357_544, 15_470_264_320),
-        # He et al. 2016, table 1: 3.8e9 with strides in the first layers; torchvision, strides in 3 x 3: 25,557,032, 4.09.
+        # He et al. 2016, table 1: 3.8e9, strides in the first layers. torchvision, in the 3 x 3: 25,557,032 and 4.09.
         ("resnet50", 25_557_032, 4_089_184_256),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 from xml.etree import ElementTree
 
 import pytest
@@ -60,7 +61,7 @@ def test_no_box_lies_on_another(name):
         rows.setdefault(y, []).append((x, x + width))
     for row in rows.values():
         ordered = sorted(row)
-        assert all(before[1] <= after[0] for before, after in zip(ordered, ordered[1:], strict=False))
+        assert all(before[1] <= after[0] for before, after in pairwise(ordered))
     width, height = float(svg.get("width")), float(svg.get("height"))
     assert all(x >= 0 and x + w <= width and 0 <= y <= height for x, y, w in places)
 

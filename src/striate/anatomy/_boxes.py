@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from striate.anatomy._layout import lay_out
 from striate.anatomy._units import count_text
 from striate.anatomy.layer import Layer
-from striate.anatomy.text import field_text
-from striate.graph._table import by, shortened
+from striate.anatomy.text import compact, field_text
+from striate.graph._table import shortened
 from striate.train._html import Html, join, tag
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["STYLE", "graph_drawing"]
 
-COLUMN, ROW, WIDTH, HEIGHT = 196, 78, 176, 52
+COLUMN, ROW, WIDTH, HEIGHT = 212, 78, 192, 52
 LETTERS = 25
 STYLE = (
     ".graph { overflow: auto; max-height: 90vh; border: 1px solid var(--line); border-radius: 12px } "
@@ -89,11 +89,11 @@ def _drawn(box: _Box, column: float, row: int) -> Html:
     parameters = sum(layer.parameters.count for layer in box.layers)
     style = "box " + (kind or ("weights" if parameters else "plain"))
     words = " + ".join(layer.op for layer in box.layers) or "input"
-    shape = by(box.layers[-1].output_shape[1:]) if box.layers else ""
+    shape = compact(box.layers[-1].output_shape[1:]) if box.layers else ""
     lines = [
         (shortened(box.name, LETTERS), 17, None),
         (_cut(words, LETTERS + 4), 31, "small"),
-        (_cut(f"{shape}  {count_text(parameters)} parameters" if parameters else shape, LETTERS + 6), 45, "small"),
+        (_cut(f"{shape}, {count_text(parameters)} parameters" if parameters else shape, LETTERS + 6), 45, "small"),
     ]
     texts = [
         tag("text", text, x=round(left + 9, 1), y=round(top + down, 1), class_=class_) for text, down, class_ in lines

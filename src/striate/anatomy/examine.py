@@ -139,7 +139,7 @@ class Anatomy:
         """Return a page that loads nothing: the graph drawn, the table, and a receptive field on the image.
 
         Args:
-            at: The layer whose receptive field is drawn; None: the last one that has rows and columns.
+            at: The layer whose receptive field is drawn; None: the last one that sees less than the image.
             place: Position in it; None: the middle.
             effective: Draw the effective receptive field too.
         """

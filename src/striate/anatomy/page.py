@@ -35,7 +35,7 @@ def anatomy_page(
 
     Args:
         anatomy: What to show.
-        at: The layer whose receptive field is drawn; None: the last one that has rows and columns.
+        at: The layer whose receptive field is drawn; None: the last one that sees less than the image.
         place: Position in it; None: the middle.
         effective: Draw the effective receptive field too.
     """
@@ -91,13 +91,14 @@ def _sight(anatomy: Anatomy, at: str | None, place: Sequence[int] | None, *, eff
 
 
 def _last_map(anatomy: Anatomy) -> str | None:
-    """Return the last layer with several units along an axis whose field is known."""
-    names = [
-        layer.name
+    """Return the last layer with several units whose field is smaller than the image; else the last of known field."""
+    maps = [
+        layer
         for layer in anatomy.layers
         if len(layer.output_shape) == 4 and max(layer.output_shape[2:]) > 1 and layer.receptive_field is not None
     ]
-    return names[-1] if names else None
+    small = [layer for layer in maps if layer.receptive_field and not all(layer.receptive_field.covers)]
+    return (small or maps)[-1].name if maps else None
 
 
 def _tiles(anatomy: Anatomy) -> Html:

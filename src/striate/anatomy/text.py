@@ -16,7 +16,7 @@ from striate.ops.op import Shape
 if TYPE_CHECKING:
     from striate.anatomy.examine import Anatomy
 
-__all__ = ["WIDTH", "as_text", "field_text", "share_text"]
+__all__ = ["WIDTH", "as_text", "compact", "field_text", "share_text"]
 
 WIDTH = 100
 NARROWEST = 12
@@ -62,7 +62,7 @@ FIELDS_EXPLAINED = (
 
 def _cost_columns(*, is_timed: bool) -> tuple[Column, ...]:
     costs: tuple[Column, ...] = (
-        ("output", lambda layer: _by(layer.output_shape[1:])),
+        ("output", lambda layer: compact(layer.output_shape[1:])),
         ("parameters", lambda layer: f"{layer.parameters.count:,}" if layer.parameters.count else _shared(layer)),
         ("MACs", lambda layer: _count(layer.macs)),
         ("FLOPs", lambda layer: _count(layer.flops)),
@@ -95,7 +95,7 @@ def share_text(layer: Layer) -> str:
 
 
 FIELDS: tuple[Column, ...] = (
-    ("output", lambda layer: _by(layer.output_shape[1:])),
+    ("output", lambda layer: compact(layer.output_shape[1:])),
     ("size", lambda layer: field_text(layer).partition(" ")[0]),
     ("jump", lambda layer: "" if layer.receptive_field is None else _sides(layer.receptive_field.jump)),
     ("start", lambda layer: "" if layer.receptive_field is None else _sides(layer.receptive_field.start)),
@@ -143,7 +143,13 @@ def _totals(anatomy: Anatomy) -> list[str]:
     return lines
 
 
-def _by(shape: Shape) -> str:
+def compact(shape: Shape) -> str:
+    """Write a shape in few columns.
+
+    Example:
+        >>> compact((64, 112, 112))
+        '64x112x112'
+    """
     return "x".join(map(str, shape)) or "1"
 
 
