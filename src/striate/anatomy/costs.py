@@ -15,6 +15,7 @@ def counted_parameters(node: Node, counted: set[int]) -> Parameters:
     """Count a node's parameters that are not counted yet, and put them into `counted`, by identity.
 
     Example:
+        >>> import torch
         >>> from torch import nn
         >>> from striate.graph import capture
         >>> layer = nn.Linear(4, 3)

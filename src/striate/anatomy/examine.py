@@ -221,6 +221,7 @@ def _before_normalisation(example: Tensor, subject: Subject) -> Any:
 
 def examine(model: nn.Module, example: Any, *, time: bool, name: str, pixels: Any = None) -> Anatomy:
     """Run a network once and read the table from its graph."""
+    model = getattr(model, "_orig_mod", model)  # of torch.compile, the network as written
     try:
         graph, kept = captured(model, example)
     except Exception:
