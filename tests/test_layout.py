@@ -134,7 +134,7 @@ CHEAP = [
     "from striate import models; models.info('resnet18'); models.list()",
     *(
         COMMAND.format(["striate", *words])
-        for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"])
+        for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"], ["anatomy", "--help"])
     ),
 ]
 

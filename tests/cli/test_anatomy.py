@@ -28,6 +28,7 @@ def test_a_place(cli):
     answer = cli("anatomy", "lenet5", "--at", "features.conv2[0,7]", "--effective")
     assert answer.out.splitlines()[0] == "features.conv2[0,7] sees 14 x 14 pixels: rows 0 to 13, columns 14 to 27"
     assert "depends noticeably on" in answer.out
+    assert "lenet5 has random weights (seed 0)" in answer.err
 
 
 def test_json(cli):

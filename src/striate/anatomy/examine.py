@@ -297,6 +297,7 @@ def _total(
         unused_parameters=sum(p.numel() for key, p in own.items() if key not in used),
         macs=sum(layer.macs or 0 for layer in layers),
         flops=sum(layer.flops or 0 for layer in layers),
+        moved_bytes=sum(layer.moved_bytes for layer in layers if layer.is_known),
         parameter_bytes=sum(p.numel() * p.element_size() for p in own.values()),
         activation_bytes=kept.total,
         inference_bytes=inference_bytes(graph),

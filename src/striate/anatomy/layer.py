@@ -112,6 +112,8 @@ class Total:
     """Of the network, that the pass did not use; not in `parameters`."""
     macs: int
     flops: int
+    moved_bytes: int
+    """Inputs, parameters and outputs of all layers whose operation is known."""
     parameter_bytes: int
     activation_bytes: int | None
     """What a training step keeps until the backward pass, input and masks included; None: could not be measured."""
@@ -122,6 +124,11 @@ class Total:
     time_ms: Times | None = None
     untimed: tuple[str, ...] = ()
     """Layers that could not be timed: missing in `time_ms`."""
+
+    @property
+    def intensity(self) -> float | None:
+        """FLOPs of the forward pass a byte that moves, over the layers whose operation is known."""
+        return self.flops / self.moved_bytes if self.moved_bytes else None
 
     @property
     def is_complete(self) -> bool:
@@ -136,6 +143,7 @@ class Total:
             "unused_parameters": self.unused_parameters,
             "macs": self.macs,
             "flops": self.flops,
+            "arithmetic_intensity": self.intensity,
             "is_complete": self.is_complete,
             "unknown": list(self.unknown),
             "parameter_bytes": self.parameter_bytes,

@@ -129,7 +129,8 @@ def _totals(anatomy: Anatomy) -> list[str]:
     unused = f"; {total.unused_parameters:,} more are not used" if total.unused_parameters else ""
     lines = [f"{counts.count:,} parameters{kinds}{unused}, {bytes_text(total.parameter_bytes)}"]
     least = "at least " if total.unknown else ""
-    lines.append(f"{least}{short_count(total.macs)} multiply-adds, {least}{short_count(total.flops)} FLOPs")
+    intensity = "" if total.intensity is None else f", {total.intensity:.3g} FLOPs a byte that moves"
+    lines.append(f"{least}{short_count(total.macs)} multiply-adds, {least}{short_count(total.flops)} FLOPs{intensity}")
     if total.unknown:
         lines.append(
             f"without {counted(len(total.unknown), 'operation')} that striate does not know: unknown is not zero"

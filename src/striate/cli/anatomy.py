@@ -68,6 +68,8 @@ def command(
         image_size=img_size,
         seed=seed,
     )
+    if effective and not subject.is_trained:
+        typer.echo(f"{subject.name} has random weights (seed {seed}): give --weights, or a run folder.", err=True)
     found = anatomy(subject, image=image, time=time, seed=seed)
     layer, place = (None, None) if at is None else parse_at(at, [one.name for one in found.layers])
     if html is not None:
