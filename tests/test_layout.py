@@ -28,8 +28,9 @@ ROOMS = {
     "train": {"models", "data", "graph", "engine"},
     "work": {"ops", "graph", "models", "data", "train"},
     "tune": {"graph", "models", "data", "train"},
+    "anatomy": {"ops", "graph", "models", "data", "train"},
     "see": {"ops", "graph", "models", "data", "train", "work"},
-    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune", "see"},
+    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune", "anatomy", "see"},
 }
 """Which rooms each room may import, as in docs/design.md; the files beside the rooms are open to all."""
 OPEN = {"_lazy", "errors", "files"}
@@ -134,7 +135,7 @@ CHEAP = [
     "from striate import models; models.info('resnet18'); models.list()",
     *(
         COMMAND.format(["striate", *words])
-        for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"])
+        for words in (["--help"], ["models"], ["train", "--help"], ["work", "--help"], ["anatomy", "--help"])
     ),
 ]
 
@@ -163,7 +164,20 @@ def _commands():
 
 @pytest.mark.parametrize(
     "name",
-    ["train", "tune", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work", "see"],
+    [
+        "train",
+        "tune",
+        "resume",
+        "evaluate",
+        "predict",
+        "models",
+        "recipes",
+        "filter",
+        "properties",
+        "work",
+        "anatomy",
+        "see",
+    ],
 )
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
@@ -187,5 +201,6 @@ def test_no_command_is_forgotten_here():
         "filter",
         "properties",
         "work",
+        "anatomy",
         "see",
     }

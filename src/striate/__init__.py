@@ -20,6 +20,7 @@ from striate.errors import (
 )
 
 if TYPE_CHECKING:
+    from striate import anatomy as anatomy
     from striate import data as data
     from striate import engine as engine
     from striate import graph as graph
@@ -49,6 +50,7 @@ __all__ = [
     "UsageError",
     "__version__",
     "accelerate",
+    "anatomy",
     "capture",
     "check_shapes",
     "data",
@@ -71,6 +73,7 @@ __getattr__, __dir__ = lazy_names(
         "Recipe": "train",
         "Run": "train",
         "accelerate": "engine",
+        "anatomy": "",
         "capture": "graph",
         "check_shapes": "graph",
         "data": "",

@@ -107,3 +107,38 @@ def test_no_path_from_the_input():
 
     graph = capture(Constant(), torch.zeros(1, 1, 4, 4))
     assert receptive_field(graph, graph.outputs[0], (0, 0)) is None
+
+
+# VGG-16: Araujo, Norris, Sim, Computing Receptive Fields of Convolutional Neural Networks, Distill 2019, its table.
+# ResNet-50 with its strides in the 3 x 3 layers, by hand: 7, pool 11, then 35, 91, 267 and 427 behind the four stages.
+@pytest.mark.parametrize(("name", "size"), [("vgg16", 212), ("resnet50", 427)])
+def test_published_sizes(name, size):
+    from striate import models
+
+    graph = capture(models.create(name).eval(), torch.zeros(1, 3, 224, 224))
+    last = [node for node in graph.nodes if len(node.output_shape) == 4 and node.output_shape[-1] > 1][-1]
+    if name == "vgg16":
+        last = next(n for n in reversed(graph.nodes) if n.call == "max_pool2d")
+    field = receptive_field(graph, last, (3, 3))
+    assert field.reach == (size, size)
+    assert field.start == tuple(max(0, first) for first in field.origin)
+
+
+def test_the_origin_may_lie_in_padding():
+    graph = capture(nn.Conv2d(1, 1, 5, padding=2), torch.zeros(1, 1, 8, 8))
+    assert receptive_field(graph, graph.outputs[0], (0, 7)).origin == (-2, 5)
+
+
+def test_gates_see_everything():
+    class Gate(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * x.mean(dim=(2, 3), keepdim=True)
+
+    graph = capture(Gate(), torch.ones(1, 2, 4, 6))
+    assert receptive_field(graph, graph.outputs[0], (3, 5)).size == (4, 6)
+
+
+def test_a_place_must_be_there():
+    graph = capture(nn.Conv2d(1, 1, 3), torch.zeros(1, 1, 8, 8))
+    with pytest.raises(UsageError, match=r"`place` must be a position in `.*`, of lengths \(6, 6\), got \(6, 0\)"):
+        receptive_field(graph, graph.outputs[0], (6, 0))

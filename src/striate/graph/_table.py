@@ -8,7 +8,7 @@ import re
 from striate.graph.graph import Graph, Node
 from striate.graph.opaque import Constant, Opaque
 
-__all__ = ["by", "table"]
+__all__ = ["by", "shortened", "table"]
 
 WIDTH = 100
 HEAD = ("#", "name", "call", "from", "output", "parameters")
@@ -54,15 +54,15 @@ def _row(node: Node, counted: set[int]) -> tuple[str, ...]:
 
 
 def _cell(text: str, width: int, *, right: bool) -> str:
-    text = _shortened(text, width)
+    text = shortened(text, width)
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _shortened(text: str, width: int) -> str:
+def shortened(text: str, width: int) -> str:
     """Return a name that fits: modules from the left as their first letter and their number, then cut.
 
     Example:
-        >>> _shortened("features.denseblock4.denselayer16.norm2", 30)
+        >>> shortened("features.denseblock4.denselayer16.norm2", 30)
         'f.d4.denselayer16.norm2'
     """
     parts = text.split(".")

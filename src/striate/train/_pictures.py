@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from striate.errors import UsageError
 
-__all__ = ["filter_tiles", "picture"]
+__all__ = ["data_uri", "filter_tiles", "picture"]
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -45,7 +45,7 @@ def picture(pixels: Array) -> str:
     else:
         factor = PICTURE_SIZE // longer
         image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-    return _data_uri(image)
+    return data_uri(image)
 
 
 def filter_tiles(filters: Array) -> list[tuple[str, str]]:
@@ -80,13 +80,14 @@ def filter_tiles(filters: Array) -> list[tuple[str, str]]:
             image = Image.fromarray(np.ascontiguousarray(values))
             factor = max(1, 56 // max(image.size))
             image = image.resize((image.width * factor, image.height * factor), Image.Resampling.NEAREST)
-            tiles.append((f"{name}: largest weight {largest:.3g}", _data_uri(image)))
+            tiles.append((f"{name}: largest weight {largest:.3g}", data_uri(image)))
             if len(tiles) == MAX_TILES:
                 return tiles
     return tiles
 
 
-def _data_uri(image: Any) -> str:
+def data_uri(image: Any) -> str:
+    """Turn a Pillow image into a PNG data URI."""
     buffer = io.BytesIO()
     image.save(buffer, format="PNG", optimize=True)
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
