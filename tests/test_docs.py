@@ -32,7 +32,7 @@ def test_pages_build_without_warnings(tmp_path: Path):
     assert (tmp_path / "html" / "design.html").is_file()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/train/guide.md", "docs/anatomy/index.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/train/guide.md", "docs/anatomy/index.md", "docs/see/index.md"])
 def test_python_of_a_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((8, 8), dtype=np.uint8)).save("seven.png")

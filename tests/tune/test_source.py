@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sys
+import types
 
 import pytest
 import torch
@@ -76,3 +77,15 @@ def test_a_module_takes_the_size_of_the_images(small, splits):
     assert source.takes_size_of_data
     fitted = source.fitted_to(splits(40))
     assert (fitted.spec.image_size, fitted.spec.in_channels) == (12, 1)
+
+
+def test_what_a_library_says_is_passed_on(monkeypatch):
+    def refuse(name):
+        raise ValueError(f"Unknown model {name}")
+
+    library = types.SimpleNamespace(models=types.SimpleNamespace(get_model_weights=refuse))
+    monkeypatch.setitem(sys.modules, "torchvision", library)
+    with pytest.raises(
+        ModelError, match=r"could not be had .* Unknown model resnet81\). Check the name in torchvision"
+    ):
+        open_source("torchvision:resnet81")

@@ -177,6 +177,11 @@ def _of_library(library: str, name: str, *, image_size: int | None) -> Source:
         raise MissingExtraError(
             f"tune: `{library}:{name}` needs {library}, which is not installed. Run: pip install {library}"
         ) from error
+    except (OSError, ValueError, RuntimeError) as error:  # no network, or no model of that name: the libraries' words
+        raise ModelError(
+            f"tune: `{library}:{name}` could not be had with its published weights ({type(error).__name__}: {error}). "
+            f"Check the name in {library}'s list, and that this machine reaches the network or holds the weights."
+        ) from error
     spec = ModelSpec(name=f"class {name}", num_classes=1, in_channels=3, image_size=image_size or side)
     return Source(
         name=f"{library}:{name}", network=network, spec=spec, class_names=None, builder=network,
