@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -78,6 +79,7 @@ def command(
         patches=patches,
         mistake=mistake,
         grow=evolution,
+        progress=sys.stderr.isatty(),
         weights=weights,
         own=own,
         image_size=img_size,

@@ -20,6 +20,7 @@ __all__ = ["Page"]
 Array: TypeAlias = npt.NDArray[Any]
 
 LEAST_SIDE, MOST_SIDE = 224, 1600
+LEAST_TILE, WORD_HEIGHT, GAP = 56, 14, 4
 STYLE = (
     ".see{display:flex;flex-wrap:wrap;gap:16px;align-items:flex-start}.see figure{margin:0;max-width:100%}"
     ".see img{display:block;max-width:100%;height:auto;image-rendering:pixelated}"
@@ -60,6 +61,10 @@ class Page:
             "figure", tag("img", src=uri, alt=caption[0] if caption else name), tag("figcaption", join(*lines[:-1]))
         )
 
+    def labelled(self, tiles: Array, labels: Sequence[str], name: str, *caption: str) -> Html:
+        """Write pictures (K, H, W, 3) side by side, each with a word below it, as `figure` does."""
+        return self.figure(_labelled(tiles, labels), name, *caption)
+
     def table(self, head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Html:
         """Return a table."""
         return tag(
@@ -75,6 +80,24 @@ class Page:
         path = self.folder / "index.html"
         write_text(path, document(title=self.title, body=body))
         return path
+
+
+def _labelled(tiles: Array, labels: Sequence[str]) -> Array:
+    """Put enlarged tiles in rows, a word below each, on white: (H', W', 3)."""
+    from PIL import Image, ImageDraw
+
+    count, height, width = tiles.shape[:3]
+    factor = max(1, -(-LEAST_TILE // max(height, width)))
+    columns = max(1, int(np.ceil(np.sqrt(count))))
+    step_down, step_right = height * factor + WORD_HEIGHT, width * factor + GAP
+    sheet = Image.new("RGB", (columns * step_right - GAP, -(-count // columns) * step_down), "white")
+    draw = ImageDraw.Draw(sheet)
+    for number, (tile, label) in enumerate(zip(tiles, labels, strict=True)):
+        left, top = number % columns * step_right, number // columns * step_down
+        picture = Image.fromarray(np.round(255 * np.clip(tile, 0, 1)).astype(np.uint8))
+        sheet.paste(picture.resize((width * factor, height * factor), Image.Resampling.NEAREST), (left, top))
+        draw.text((left + 1, top + height * factor + 1), label, fill="black")
+    return np.asarray(sheet, dtype=np.float64) / 255
 
 
 def _png(pixels: Array) -> bytes:

@@ -144,7 +144,7 @@ def filter_section(page: Page, model: nn.Module, x: Tensor) -> None:
             f" Each beside the filter made by hand that it is most like: mean |cosine| "
             f"{np.abs(made.cosines).mean():.2f} ({made.by_chance:.2f} of shuffled ones)."
         )
-    page.section("Filters of the first layer", page.figure(grid(found.tiles()), "filters", text))
+    page.section("Filters of the first layer", page.labelled(found.tiles(), _numbers(found.tiles()), "filters", text))
 
 
 def map_section(page: Page, model: nn.Module, x: Tensor, *, nodes: Sequence[str] | None) -> tuple[FeatureMaps, ...]:
@@ -161,8 +161,8 @@ def map_section(page: Page, model: nn.Module, x: Tensor, *, nodes: Sequence[str]
         count = f"the first {MOST_MAPS} of " if maps.values.shape[1] > MOST_MAPS else ""
         size = f"{maps.values.shape[2]} x {maps.values.shape[3]}"
         figures = [
-            page.figure(
-                grid(tiles), f"maps-{_file(maps.node)}", f"{count}{maps.values.shape[1]} maps of {size}, row by row"
+            page.labelled(
+                tiles, _numbers(tiles), f"maps-{_file(maps.node)}", f"{count}{maps.values.shape[1]} maps of {size}"
             )
         ]
         figures += _projections(page, model, x, maps)
@@ -243,8 +243,10 @@ def _projections(page: Page, model: nn.Module, x: Tensor, maps: FeatureMaps) -> 
         batch = x.expand(len(channels), *x.shape[1:])
         found, _, _ = project(graph, (batch,), rules, lambda _: Located(node, index), node=node, is_guided=False)
     tiles = np.stack([signed_image(tile) for tile in found.float().cpu().numpy()])
-    caption = f"deconvnet of its strongest places: channels {', '.join(map(str, channels))}"
-    return [page.figure(grid(tiles, columns=3), f"deconvnet-{_file(maps.node)}", caption)]
+    labels = [str(channel) for channel in channels]
+    return [
+        page.labelled(tiles, labels, f"deconvnet-{_file(maps.node)}", "deconvnet of the strongest places, by channel")
+    ]
 
 
 def _with(method: Callable[..., Attribution], options: dict[str, int]) -> Callable[..., Attribution]:
@@ -259,6 +261,10 @@ def _map(found: Attribution, shown: Array) -> Array:
 
 def _beside(tiles: Sequence[Array]) -> Array:
     return grid(np.stack(tiles), columns=len(tiles))
+
+
+def _numbers(tiles: Array) -> list[str]:
+    return [str(number) for number in range(len(tiles))]
 
 
 def _listed(names: Sequence[str]) -> str:

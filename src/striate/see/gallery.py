@@ -58,6 +58,7 @@ def see(
     patches: bool = False,
     mistake: tuple[str, str] | None = None,
     grow: bool = False,
+    progress: bool = False,
     weights: str | Path | None = None,
     own: str | None = None,
     image_size: int | None = None,
@@ -77,6 +78,7 @@ def see(
         patches: Also show the places in the data that the strongest channels answer to most.
         mistake: Also explain images of the first class that were taken for the second.
         grow: Also show the layers epoch by epoch, of a run that kept them.
+        progress: Show bars on standard error.
         weights: As for `striate.work`: a weights file, or ``imagenet``.
         own: For a run of a network of the user's own: ``package.module:callable``.
         image_size: For a network that is built here, in pixels.
@@ -108,7 +110,7 @@ def see(
     sections.filter_section(page, subject.network, x)
     maps = sections.map_section(page, subject.network, x, nodes=nodes)
     if run is not None and dataset is not None:
-        _data_sections(page, run, subject, dataset, maps, patches=patches, mistake=mistake)
+        _data_sections(page, run, subject, dataset, maps, patches=patches, mistake=mistake, progress=progress)
     if grow and run is not None:
         for layer in maps:
             sections.evolution_section(page, evolution(run, x, node=layer.node))
@@ -124,29 +126,30 @@ def _data_sections(
     *,
     patches: bool,
     mistake: tuple[str, str] | None,
+    progress: bool,
 ) -> None:
     """Show what the data says of the channels, and of a cell of the confusion matrix."""
+    part = dataset.subset(np.arange(min(len(dataset), MOST_IMAGES)))
+
+    def show_patches(node: str, channels: list[int]) -> None:
+        found = top_patches(subject.network, _inputs(part, run), nodes=node, channels=channels, progress=progress)
+        sections.patch_section(page, found, images=len(part))
+
     if patches:
-        part = dataset.subset(np.arange(min(len(dataset), MOST_IMAGES)))
         for layer in maps:
-            found = top_patches(
-                subject.network,
-                _inputs(part, run),
-                nodes=layer.node,
-                channels=[int(channel) for channel in layer.strongest(CHANNELS)[0]],
-            )
-            sections.patch_section(page, found, images=len(part))
+            show_patches(layer.node, layer.strongest(CHANNELS)[0].tolist())
     if mistake is not None:
         true, predicted = (_class(name, run) for name in mistake)
         batches = list(_inputs(dataset, run))
-        found_mistakes = mistakes(
+        found = mistakes(
             subject.network,
             torch.cat([batch.inputs for batch in batches]),
             torch.cat([batch.targets for batch in batches]),
             true=true,
             predicted=predicted,
         )
-        sections.mistake_section(page, subject, found_mistakes)
+        sections.mistake_section(page, subject, found)
+        show_patches(found.layer, found.channels[:CHANNELS].tolist())
 
 
 def _run_of(model: Any, own: str | None) -> Run | None:
