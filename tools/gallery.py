@@ -52,10 +52,11 @@ def draw(name: str, run: Run, *, mistake: tuple[str, str]) -> None:
     x = images[:6]
     save(f"{name}-filters", plots.grid(see.filters(network, x[:1]).tiles()), 12)
     maps = see.feature_maps(network, x[:1])
-    for place in (0, len(maps) // 2, len(maps) - 1):
-        shown = [plots.heat_colours(channel) for channel in maps[place].values[0][:32]]
+    layers = list(dict.fromkeys((0, len(maps) // 2, len(maps) - 1)))
+    for place, layer in enumerate(layers):
+        shown = [plots.heat_colours(channel) for channel in maps[layer].values[0][:32]]
         save(f"{name}-maps-{place}", plots.grid(np.stack(shown), columns=8), 3)
-    nodes = [maps[0].node, maps[len(maps) // 2].node, maps[-1].node]
+    nodes = [maps[layer].node for layer in layers]
     for place, top in enumerate(see.top_patches(network, images, nodes=nodes, channels=range(6))):
         rows = [np.concatenate([top.sheet(c), np.ones((len(top.sheet(c)), 2, 3)), top.sheet(c, projected=True)], axis=1)
                 for c in range(6)]  # fmt: skip

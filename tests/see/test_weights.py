@@ -25,6 +25,16 @@ def test_filters_are_the_weights_of_the_first_or_a_named_convolution():
     assert len(first.figure().axes) == 6
 
 
+def test_without_an_example_modules_are_found():
+    net = models.create("lenet5")
+    np.testing.assert_array_equal(filters(net).values, filters(net, torch.zeros(1, 1, 28, 28)).values)
+    assert filters(net, node="features.conv2").node == "features.conv2"
+    with pytest.raises(UsageError, match=r"an nn.Conv2d named 'conv9', got features.conv1"):
+        filters(net, node="conv9")
+    with pytest.raises(UsageError, match="Give an example"):
+        filters(nn.Linear(3, 2))
+
+
 def test_functional_convolutions_count():
     class Functional(nn.Module):
         def __init__(self):

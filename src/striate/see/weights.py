@@ -94,12 +94,13 @@ class HandMade:
         )
 
 
-def filters(model: nn.Module, example: Any, *, node: str | None = None) -> Filters:
+def filters(model: nn.Module, example: Any = None, *, node: str | None = None) -> Filters:
     """Return the filters of a convolution.
 
     Args:
         model: Any module; functional calls count.
-        example: One input.
+        example: One input; None: only `nn.Conv2d` modules are found, in the order in which the network holds them, and
+            `node` is the path of one.
         node: A convolution in ``capture(model, example)``; None: the first. Filters of deeper layers say little as
             images: `top_patches` shows what they answer to.
 
@@ -111,6 +112,8 @@ def filters(model: nn.Module, example: Any, *, node: str | None = None) -> Filte
         >>> filters(nn.Conv2d(3, 8, 5), torch.ones(1, 3, 9, 9)).values.shape
         (8, 3, 5, 5)
     """
+    if example is None:
+        return _of_modules(model, node)
     inputs = as_inputs(model, example, what="filters")
     with looking(model, *inputs) as graph:
         found = [n for n in graph.nodes if isinstance(n.op, CONVOLUTIONS) and len(n.output_shape) == 4]
@@ -130,6 +133,17 @@ def filters(model: nn.Module, example: Any, *, node: str | None = None) -> Filte
                 "Name another convolution."
             )
         return Filters(node=first.name, values=weight.tensor.detach().float().cpu().numpy().copy())
+
+
+def _of_modules(model: nn.Module, node: str | None) -> Filters:
+    found = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv2d)}
+    path = next(iter(found), None) if node is None else node
+    if path not in found:
+        raise UsageError(
+            f"filters: the network must hold {'an nn.Conv2d' if node is None else f'an nn.Conv2d named {node!r}'}, got "
+            f"{', '.join(list(found)[:8]) or 'none'}. Give an example, to find functional convolutions too."
+        )
+    return Filters(node=path, values=found[path].weight.detach().float().cpu().numpy().copy())
 
 
 def similarity(first: Filters, second: Filters, *, seed: int = 0) -> Similarity:
