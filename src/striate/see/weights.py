@@ -138,7 +138,7 @@ def filters(model: nn.Module, example: Any = None, *, node: str | None = None) -
 def _of_modules(model: nn.Module, node: str | None) -> Filters:
     found = {path: module for path, module in model.named_modules() if isinstance(module, nn.Conv2d)}
     path = next(iter(found), None) if node is None else node
-    if path not in found:
+    if path is None or path not in found:
         raise UsageError(
             f"filters: the network must hold {'an nn.Conv2d' if node is None else f'an nn.Conv2d named {node!r}'}, got "
             f"{', '.join(list(found)[:8]) or 'none'}. Give an example, to find functional convolutions too."
