@@ -21,11 +21,13 @@ from striate.errors import (
 
 if TYPE_CHECKING:
     from striate import data as data
+    from striate import diagnose as diagnose
     from striate import engine as engine
     from striate import graph as graph
     from striate import models as models
     from striate import ops as ops
     from striate import work as work
+    from striate.diagnose.watching import watch as watch
     from striate.engine import accelerate as accelerate
     from striate.graph import capture as capture
     from striate.graph import check_shapes as check_shapes
@@ -51,6 +53,7 @@ __all__ = [
     "capture",
     "check_shapes",
     "data",
+    "diagnose",
     "engine",
     "graph",
     "models",
@@ -58,6 +61,7 @@ __all__ = [
     "resume",
     "train",
     "tune",
+    "watch",
     "work",
 ]
 
@@ -72,6 +76,7 @@ __getattr__, __dir__ = lazy_names(
         "capture": "graph",
         "check_shapes": "graph",
         "data": "",
+        "diagnose": "",
         "engine": "",
         "graph": "",
         "models": "",
@@ -79,6 +84,7 @@ __getattr__, __dir__ = lazy_names(
         "resume": "train",
         "train": "",
         "tune": "",
+        "watch": "diagnose",
         "work": "",
     },
 )
