@@ -30,7 +30,8 @@ def gradient_not_reaching(look: Look) -> Found | str | None:
         return Found(_unreached_finding(
             f"no gradient reaches `{_layer(names[0])}`" + (f" and {len(names) - 1} more parameters" if len(names) > 1 else ""),
             f"after a backward pass .grad is None for {_listed(names)}", "one backward pass on a copy", names),
-            look.setup)  # fmt: skip
+            None
+)  # fmt: skip
     frozen = _frozen_above(look)
     if not frozen:
         return None
@@ -93,7 +94,9 @@ def not_in_optimizer(look: Look) -> Found | str | None:
         return None
     repaired = look.setup.edited(include(missing))
     trained = repaired.train()
-    if not foreign and not is_clearly_better(trained, look.baseline):
+    # That a head is left out needs no improvement to be a slip: nothing above it can make up for it.
+    head = [p.name for p in weight_nodes(look.graph)[-1].parameters.values()] if look.graph is not None else []
+    if not foreign and not set(head) & set(missing) and not is_clearly_better(trained, look.baseline):
         return None
     evidence = f"not in the optimizer: {_listed(missing)}"
     more = f"; {len(foreign)} of its parameters belong to no layer of this network" if foreign else ""
@@ -169,7 +172,7 @@ def batch_mixing(look: Look) -> Found | str | None:
         confirmed_by="one image of a batch was changed; nothing else",
         numbers={"layer": None if node is None else node.name, "moved": moved},
     )
-    return Found(finding, look.setup)
+    return Found(finding, look.setup if cause == "batch-norm-misuse" else None)
 
 
 def _first_mixing(look: Look, inputs: Tensor, changed: Tensor) -> Node | None:

@@ -40,9 +40,9 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("no-activation", _rules_network.no_activation),
     ("bad-initialisation", _rules_training.bad_initialisation),
     ("saturated-activation", _rules_training.saturated_activation),
-    ("dead-relu", _rules_training.dead_relu),
     ("exploding-gradient", _rules_training.exploding_gradient),
     ("vanishing-gradient", _rules_training.vanishing_gradient),
+    ("dead-relu", _rules_training.dead_relu),
     ("shuffled-labels", _rules_data.shuffled_labels),
     ("learning-rate-too-high", _rules_training.learning_rate_too_high),
     ("learning-rate-too-low", _rules_training.learning_rate_too_low),
@@ -159,7 +159,7 @@ def _timed(setup: Setup, *, seconds: float) -> Setup:
     try:
         with torch.no_grad():
             trial.model.eval()
-            trial.outputs(setup.samples.inputs[:1])
+            trial.outputs(setup.samples.inputs[:4])
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         raise UsageError(
             f"diagnose: `model` must run on the images, got {type(error).__name__}: {str(error).splitlines()[0][:200]}. "
