@@ -361,7 +361,11 @@ def _leak(world: World) -> None:
 def _near_leak(world: World) -> None:
     x, y = world.held
     count = len(x) // 3
-    copies = world.x[:count] * 1.1 + 0.2 + 0.005 * torch.randn(world.x[:count].shape, generator=torch.Generator().manual_seed(1))
+    copies = (
+        world.x[:count] * 1.1
+        + 0.2
+        + 0.005 * torch.randn(world.x[:count].shape, generator=torch.Generator().manual_seed(1))
+    )
     world.validation = (torch.cat([copies, x[count:]]), torch.cat([world.y[:count], y[count:]]))
 
 
@@ -380,7 +384,9 @@ class Mixing(nn.Module):
 
 @fault("batch mixed by reshape", "batch-mixing")
 def _reshaped(world: World) -> None:
-    world.model = Around(world.model, before=lambda x: x.reshape(x.shape[1], x.shape[2], x.shape[0], -1).permute(2, 0, 1, 3))
+    world.model = Around(
+        world.model, before=lambda x: x.reshape(x.shape[1], x.shape[2], x.shape[0], -1).permute(2, 0, 1, 3)
+    )
 
 
 @fault("NaN in an image", "nan-origin")

@@ -37,7 +37,9 @@ class World:
 class Convolutional(nn.Module):
     """Two convolutions with pooling, two dense layers, dropout: LeNet in small."""
 
-    def __init__(self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1):
+    def __init__(
+        self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1
+    ):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 12, 3, padding=1)
         self.act1 = activation()
@@ -58,7 +60,9 @@ class Convolutional(nn.Module):
 class Dense(nn.Module):
     """Three hidden layers."""
 
-    def __init__(self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1):
+    def __init__(
+        self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1
+    ):
         super().__init__()
         self.conv1 = nn.Linear(channels * side * side, 64)
         self.act1 = activation()
@@ -78,7 +82,9 @@ class Dense(nn.Module):
 class Residual(nn.Module):
     """Convolutions with batch normalisation and a shortcut, global average pooling."""
 
-    def __init__(self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1):
+    def __init__(
+        self, classes: int = 10, activation: Callable[[], nn.Module] = nn.ReLU, side: int = 8, channels: int = 1
+    ):
         super().__init__()
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1)
         self.norm1 = nn.BatchNorm2d(16)
