@@ -28,7 +28,8 @@ ROOMS = {
     "train": {"models", "data", "graph", "engine"},
     "work": {"ops", "graph", "models", "data", "train"},
     "tune": {"graph", "models", "data", "train"},
-    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune"},
+    "diagnose": {"ops", "graph", "data", "train"},
+    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune", "diagnose"},
 }
 """Which rooms each room may import, as in docs/design.md; the files beside the rooms are open to all."""
 OPEN = {"_lazy", "errors", "files"}
@@ -161,7 +162,8 @@ def _commands():
 
 
 @pytest.mark.parametrize(
-    "name", ["train", "tune", "resume", "evaluate", "predict", "models", "recipes", "filter", "properties", "work"]
+    "name",
+    ["train", "tune", "resume", "evaluate", "predict", "diagnose", "models", "recipes", "filter", "properties", "work"],
 )
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
@@ -180,6 +182,7 @@ def test_no_command_is_forgotten_here():
         "resume",
         "evaluate",
         "predict",
+        "diagnose",
         "models",
         "recipes",
         "filter",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typer
 
-from striate.cli import evaluate, filter, models, predict, properties, recipes, resume, train, tune, work
+from striate.cli import diagnose, evaluate, filter, models, predict, properties, recipes, resume, train, tune, work
 from striate.cli._boundary import run_guarded
 
 __all__ = ["app", "main"]
@@ -27,7 +27,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, tune, resume, evaluate, predict, models, recipes, filter, properties):
+for module in (train, tune, resume, evaluate, predict, diagnose, models, recipes, filter, properties):
     app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
 app.add_typer(work.app, name="work")
 

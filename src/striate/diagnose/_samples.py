@@ -13,9 +13,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from striate.data import Batches, Dataset, Preprocessing
 from striate.errors import UsageError
 
-__all__ = ["Samples", "gather"]
+__all__ = ["Samples", "gather", "of_dataset"]
 
 MOST_SAMPLES, MOST_SECONDS, BATCH_SIZE = 2048, 15.0, 32
 """Enough for the statistics (a share of 5 % is known to within 1 %), soon enough for a loader that decodes files."""
@@ -80,6 +81,20 @@ def gather(data: Any, *, argument: str = "data", function: str = "diagnose") -> 
             f"{len(samples.inputs)} and {len(samples.targets)}. Check how the two were made."
         )
     return samples
+
+
+def of_dataset(dataset: Dataset, *, preprocessing: Preprocessing) -> tuple[Tensor, Tensor]:
+    """Return some images of a data set as evaluation sees them, (N, ...), and their classes (N,).
+
+    Args:
+        dataset: Its samples are taken evenly.
+        preprocessing: Crop and normalisation.
+    """
+    rows = torch.linspace(0, len(dataset) - 1, min(MOST_SAMPLES, len(dataset))).long()
+    batches = Batches(dataset.subset(rows), batch_size=256, preprocessing=preprocessing, seed=0, epoch=0, shuffle=False)
+    pairs = [(batch.inputs.contiguous().clone(), batch.targets.clone()) for batch in batches]
+    inputs, targets = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    return inputs, targets
 
 
 def _spread(count: int) -> slice | Tensor:
