@@ -10,7 +10,8 @@ from striate.cli._options import Json, OwnModel, write_result, write_text
 
 EXAMPLES = (
     "Examples: `striate diagnose runs/mnist-lenet5` · `striate diagnose lenet5 mnist` · "
-    "`striate diagnose mynet:make photos/ --lr 0.1 --opt sgd --json`. Exit codes: 0 healthy, 1 findings, 2 could not run."
+    "`striate diagnose mynet:make photos/ --lr 0.1 --opt sgd --json`. "
+    "Exit codes: 0 healthy, 1 findings, 2 could not run."
 )
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from striate.diagnose._labels import features
 
-__all__ = ["Overlap", "overlap"]
+__all__ = ["Overlap", "first_rows", "overlap"]
 
 LIKENESS = 0.995
 """Correlation of near duplicates: what a change of brightness, one of contrast and JPEG at quality 75 leave."""
@@ -38,9 +38,7 @@ def overlap(training: Tensor, validation: Tensor) -> Overlap:
         training: (N, ...).
         validation: (M, ...), of images of the same shape.
     """
-    known: dict[str, int] = {}
-    for row, image in enumerate(training):
-        known.setdefault(_digest(image), row)
+    known = {_digest(training[row]): row for row in first_rows(training)}
     exact = {row: known[key] for row, image in enumerate(validation) if (key := _digest(image)) in known}
     train, held = features(training, side=32), features(validation, side=32)
     like, match = (held @ train.T).max(1) if len(train) else (torch.zeros(len(held)), torch.zeros(len(held)))
@@ -50,6 +48,18 @@ def overlap(training: Tensor, validation: Tensor) -> Overlap:
     natural = float((among.max(1).values > LIKENESS).float().mean()) if len(among) > 1 else 0.0
     pairs = tuple([*exact.items(), *near.items()][:10])
     return Overlap(count=len(validation), exact=len(exact), near=len(near), natural=natural, pairs=pairs)
+
+
+def first_rows(images: Tensor) -> list[int]:
+    """Return the rows of images that no earlier image equals to the bit.
+
+    Args:
+        images: (N, ...).
+    """
+    seen: dict[str, int] = {}
+    for row, image in enumerate(images):
+        seen.setdefault(_digest(image), row)
+    return sorted(seen.values())
 
 
 def _digest(image: Tensor) -> str:

@@ -252,7 +252,7 @@ def destroying_augmentation(look: Look) -> Found | str | None:
 
 
 def identical_augmentation(look: Look) -> Found | str | None:
-    """Find a data set whose random numbers are the same in each worker: two copies of it are asked, as workers are made."""
+    """Find a data set whose random numbers are the same in each worker: two copies of it are asked, as workers are."""
     loader = look.setup.samples.source
     dataset, workers = getattr(loader, "dataset", None), getattr(loader, "num_workers", 0)
     if loader is None or not hasattr(dataset, "__getitem__"):

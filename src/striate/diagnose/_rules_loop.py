@@ -54,8 +54,8 @@ def _stale(log: LoopLog) -> Finding | None:
         cause="missing-zero-grad",
         says="gradients of earlier steps are not cleared and add up.",
         evidence=(f"zero_grad was called {log.clears} times in {log.steps} steps",),
-        confirmed_by=f"at {len(log.stale)} sampled steps .grad was compared with what the backward passes since the last "
-        f"step brought: {percent(median(log.stale))} of it is older",
+        confirmed_by=f"at {len(log.stale)} sampled steps .grad was compared with what the backward passes since the "
+        f"last step brought: {percent(median(log.stale))} of it is older",
         numbers={"steps": log.steps, "zero_grad_calls": log.clears, "stale_share": median(log.stale)},
     )
 
@@ -133,7 +133,7 @@ def _overfitted(log: LoopLog) -> Finding | None:
     last = fmean(loss for _, loss in points[-2:])
     recent = fmean(loss for step, loss in log.losses if step >= points[-2][0] - 1) if log.losses else math.nan
     then = [loss for step, loss in log.losses if abs(step - points[best][0]) <= max(5, points[0][0])]
-    # Noise between evaluations is a few percent; a third more, with a training loss under a third of it, is overfitting.
+    # Noise between evaluations is a few percent; a third more beside a small training loss is not noise.
     rising = best < 0.75 * len(points) and last > 1.33 * points[best][1]
     if not (rising and recent < 0.33 * last and then and recent < 0.7 * fmean(then)):
         return None

@@ -134,9 +134,9 @@ def wrong_loss(look: Look) -> Found | str | None:
     count = int(classes.max()) + 1
     is_single = loss.outputs.numel() == len(loss.outputs)
     if is_single and count > 2:
-        return _wrong(look, f"the loss takes the numbers of {count} classes for quantities: class 9 for more than class 1",
-                      _shapes(loss, "one output an image"), f"labels are {count} classes and the loss is defined for one "
-                      "output each: it accepted them as a regression")  # fmt: skip
+        says = f"the loss takes the numbers of {count} classes for quantities: class 9 for more than class 1"
+        confirmed = f"labels are {count} classes, and the loss accepted one output an image: a regression"
+        return _wrong(look, says, _shapes(loss, "one output an image"), confirmed)
     if not loss.scores_classes:
         return None
     right, wrong = loss.right_and_wrong

@@ -27,11 +27,10 @@ def gradient_not_reaching(look: Look) -> Found | str | None:
                           "loss.requires_grad is False", "one backward pass was tried on a copy", ())  # fmt: skip
     if found.missing and found.loss_has_gradient:
         names = found.missing
-        return Found(_unreached_finding(
-            f"no gradient reaches `{_layer(names[0])}`" + (f" and {len(names) - 1} more parameters" if len(names) > 1 else ""),
-            f"after a backward pass .grad is None for {_listed(names)}", "one backward pass on a copy", names),
-            None
-)  # fmt: skip
+        others = f" and {len(names) - 1} more parameters" if len(names) > 1 else ""
+        says = f"no gradient reaches `{_layer(names[0])}`{others}"
+        evidence = f"after a backward pass .grad is None for {_listed(names)}"
+        return _unreached(says, evidence, "one backward pass on a copy", names)
     frozen = _frozen_above(look)
     if not frozen:
         return None
@@ -86,10 +85,10 @@ def not_in_optimizer(look: Look) -> Found | str | None:
     foreign = [p for p in held if id(p) not in own]
     hidden = _hidden(look.graph)
     if hidden:
-        return Found(_left_out(f"the network does not know its own layer at `{hidden[0]}`, so no optimizer gets it.",
-                               f"{len(hidden)} weights are used that model.parameters() does not list",
-                               "weights used in the forward pass were compared with model.parameters()", hidden),
-                     look.setup)  # fmt: skip
+        says = f"the network does not know its own layer at `{hidden[0]}`, so no optimizer gets it."
+        evidence = f"{len(hidden)} weights are used that model.parameters() does not list"
+        confirmed = "weights used in the forward pass were compared with model.parameters()"
+        return Found(_left_out(says, evidence, confirmed, hidden))
     if not missing or not (foreign or _is_late(missing, look)):
         return None
     repaired = look.setup.edited(include(missing))

@@ -53,7 +53,7 @@ def dead_relu(look: Look, run: Run) -> Finding | None:
     """Count channels of the trained network that are 0 for all images."""
     relus = [a for a in look.activity if a.call.startswith("relu") and a.dead]
     worst = max(relus, key=lambda a: len(a.dead) / len(a.largest), default=None)
-    if worst is None or len(worst.dead) < max(2, 0.3 * len(worst.largest)):
+    if worst is None or len(worst.dead) < max(2, 0.5 * len(worst.largest)):
         return None
     counts = ", ".join(f"`{a.name}` {len(a.dead)} of {len(a.largest)}" for a in relus[:5])
     return Finding(
@@ -61,7 +61,7 @@ def dead_relu(look: Look, run: Run) -> Finding | None:
         says=f"{len(worst.dead)} of {len(worst.largest)} channels of `{worst.name}` are 0 for each of "
         f"{worst.images} images.",
         evidence=(f"dead channels by layer: {counts}",),
-        confirmed_by="the largest value of each channel over all images and positions is 0: their gradient is exactly 0",
+        confirmed_by="the largest value of each channel over all images and positions is 0: no gradient either",
         numbers={"dead": {a.name: a.dead for a in relus}, "images": worst.images},
     )
 
@@ -83,11 +83,12 @@ def label_noise(look: Look, run: Run) -> Finding | None:
     listed = [{"row": int(rows[i]), "label": run.class_names[int(look.classes[rows[i]])],
                "looks_like": run.class_names[int(answers.indices[i])]} for i in order]  # fmt: skip
     shown = ", ".join(f"{entry['row']}: {entry['label']}, looks like {entry['looks_like']}" for entry in listed[:6])
+    share = percent(float(agree.float().mean()))
     return Finding(
         cause="label-noise",
         says=f"about {percent(len(rows) / count)} of the labels disagree with what the images show.",
         evidence=(f"{len(rows)} of {count} images lie among images of one other class", f"rows {shown} ..."),
-        confirmed_by=f"the trained network sides with the neighbours for {percent(float(agree.float().mean()))} of them",
+        confirmed_by=f"the trained network sides with the neighbours for {share} of them",
         numbers={"share": len(rows) / count, "most_likely": listed},
     )
 

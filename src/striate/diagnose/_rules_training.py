@@ -71,7 +71,7 @@ def saturated_activation(look: Look) -> Found | str | None:
         return None
     finding = Finding(
         cause="saturated-activation",
-        says=f"{percent(worst.saturated)} of the outputs of `{worst.name}` lie at its ends, where its slope is nearly 0.",
+        says=f"{percent(worst.saturated)} of the outputs of `{worst.name}` lie at its ends, where it has no slope.",
         evidence=(f"measured on {worst.images} images",),
         confirmed_by=f"with smaller weights: {trained.text()}; as they are: {look.baseline.text()}",
         numbers={"layer": worst.name, "share": worst.saturated},
@@ -81,6 +81,8 @@ def saturated_activation(look: Look) -> Found | str | None:
 
 def dead_relu(look: Look) -> Found | str | None:
     """Count channels of each ReLU that are 0 for every image, and see whether waking them helps."""
+    if look.learns:  # narrow layers have silent units at the start, and learn all the same
+        return None
     relus = [a for a in look.activity if a.call.startswith("relu")]
     worst = max(relus, key=lambda a: len(a.dead) / len(a.largest), default=None)
     if worst is None or len(worst.dead) < max(2, 0.5 * len(worst.largest)):

@@ -1,4 +1,4 @@
-"""A training as the user set it up, and variations of it: each is tried on copies, briefly, with the same random numbers."""
+"""A training as the user set it up, and variations: each is tried on copies, briefly, with the same random numbers."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from striate.data import load, statistics
 from striate.diagnose._finished import diagnose_run
@@ -62,6 +61,6 @@ def diagnose_named(
     optimizer = OPTIMIZERS[opt](network.parameters(), lr=lr)  # type: ignore[call-arg]
     held = splits.val or splits.test
     return diagnose(
-        network, of_dataset(splits.train, preprocessing=preprocessing), loss_fn=nn.functional.cross_entropy, optimizer=optimizer,
+        network, of_dataset(splits.train, preprocessing=preprocessing), optimizer=optimizer,
         validation=None if held is None else of_dataset(held, preprocessing=preprocessing), seconds=seconds,
     )  # fmt: skip

@@ -161,8 +161,9 @@ def _timed(setup: Setup, *, seconds: float) -> Setup:
             trial.model.eval()
             trial.outputs(setup.samples.inputs[:4])
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
+        first = str(error).splitlines()[0][:200] if str(error) else ""
         raise UsageError(
-            f"diagnose: `model` must run on the images, got {type(error).__name__}: {str(error).splitlines()[0][:200]}. "
+            f"diagnose: `model` must run on the images, got {type(error).__name__}: {first}. "
             "striate.check_shapes(model, x) says where and why."
         ) from error
     begin = time.perf_counter()

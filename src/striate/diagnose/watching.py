@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import math
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from striate.diagnose import _rules_loop
+from striate.diagnose._duplicates import first_rows
 from striate.diagnose._loop_log import TRANSFORMS, LoopLog, find_transform, is_sampled
 from striate.diagnose._samples import Samples
 from striate.diagnose._setup import Setup
@@ -31,7 +33,7 @@ LEFT_OUT = {"overfitting", "identical-augmentation"}
 def watch(model: nn.Module, optimizer: torch.optim.Optimizer, *, validation: Any = None) -> Watch:
     """Look on while a loop trains: ``with striate.watch(model, optimizer) as w: ...; print(w.report())``.
 
-    It hangs on forward passes, on the optimizer and on the losses of `torch.nn.functional`; most of it at one step in 32.
+    It hangs on forward passes, on the optimizer and on the losses of `torch.nn.functional`; most at one step in 32.
     It keeps the first 2,048 training samples and a copy of the network as it was, and tries its explanations on those.
 
     Args:
@@ -53,7 +55,8 @@ class Watch:
             raise UsageError(f"watch: `model` must be an nn.Module, got {type(model).__name__}. Give the network.")
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise UsageError(
-                f"watch: `optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}. Give the loop's own."
+                f"watch: `optimizer` must be a torch.optim.Optimizer, got {type(optimizer).__name__}. "
+                "Give the loop's own."
             )
         self.model, self.optimizer, self.validation, self.log = model, optimizer, validation, LoopLog()
         self.seconds, self.own_seconds = 0.0, 0.0
@@ -125,8 +128,9 @@ class Watch:
 
         model, optimizer = self._first
         held = None if self.validation is None else gather(self.validation, argument="validation", function="watch")
-        size = len(log.inputs[0])
-        samples = Samples(inputs=torch.cat(log.inputs), targets=torch.cat(log.targets), batch_size=size, source=log)
+        inputs, targets = torch.cat(log.inputs), torch.cat(log.targets)
+        once = torch.tensor(first_rows(inputs))  # later epochs bring the same images again
+        samples = Samples(inputs=inputs[once], targets=targets[once], batch_size=len(log.inputs[0]), source=log)
         return Setup(model=model, loss_fn=log.loss_fn, optimizer=optimizer, samples=samples, validation=held,
                      finish=TRANSFORMS[log.transform])  # fmt: skip
 
@@ -216,7 +220,7 @@ class Watch:
 def _stale(gradient: Tensor, arrived: Tensor) -> float:
     """Return the share of a gradient that is not along what backward passes brought: clipping only shortens it."""
     size = float(gradient.norm())
-    if size == 0:
+    if size == 0 or not math.isfinite(size) or not bool(arrived.isfinite().all()):
         return 0.0
     along = float((gradient * arrived).sum()) / max(float((arrived * arrived).sum()), 1e-30)
     return float((gradient - along * arrived).norm()) / size
