@@ -38,6 +38,14 @@ class Net(nn.Module):
         return self.head(self.drop(x.flatten(1)))
 
 
+@pytest.fixture(scope="session")
+def learned_run(tmp_path_factory, quiet, fast):
+    """A run on the digits that has learned them."""
+    import striate
+
+    return striate.train("digits", output=tmp_path_factory.mktemp("runs"), progress=quiet, **fast | {"epochs": 8})
+
+
 @pytest.fixture
 def data() -> tuple[Tensor, Tensor]:
     return bars(600, seed=0)

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional
 
 import striate
+from striate.diagnose._rules_run import of_history
 from striate.errors import UsageError
 
 
@@ -117,7 +118,7 @@ def test_learning_rates_come_with_a_suggestion(net, data):
 
 
 def test_labels(net, data):
-    order = torch.randperm(600, generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(600, generator=torch.Generator().manual_seed(5))
     assert named(net, (data[0], data[1][order])) == ("shuffled-labels",)
 
 
@@ -191,9 +192,25 @@ def test_errors(arguments, options, message):
         striate.diagnose(*arguments, **options)
 
 
-def test_a_run_is_diagnosed_without_touching_it(digits_run):
-    before = sorted((path, path.stat().st_mtime_ns) for path in digits_run.folder.rglob("*"))
-    answer = striate.diagnose(digits_run)
+def test_a_run_is_diagnosed_without_touching_it(learned_run):
+    before = sorted((path, path.stat().st_mtime_ns) for path in learned_run.folder.rglob("*"))
+    answer = striate.diagnose(learned_run)
     assert answer.is_healthy, str(answer)
     assert {"dead-relu", "overfitting", "train-validation-leak"} <= set(answer.checked)
-    assert sorted((path, path.stat().st_mtime_ns) for path in digits_run.folder.rglob("*")) == before
+    assert sorted((path, path.stat().st_mtime_ns) for path in learned_run.folder.rglob("*")) == before
+
+
+def test_a_run_that_ended_too_early(digits_run):
+    # Two epochs leave it at 70 % of its training images; the nearest images alone are right for 98 %.
+    assert striate.diagnose(digits_run.folder).causes == ("underfitting",)
+
+
+def test_the_history_of_a_run_shows_overfitting():
+    falling = [2.0, 1.0, 0.5, 0.2, 0.05, 0.02]
+    rising = [2.0, 1.1, 0.9, 1.1, 1.4, 1.6]
+    rows = [{"epoch": n + 1, "train_loss": a, "val_loss": b, "train_accuracy": 1 - a / 4, "val_accuracy": 0.7}
+            for n, (a, b) in enumerate(zip(falling, rising, strict=True))]  # fmt: skip
+    (finding,) = of_history(rows)
+    assert (finding.cause, finding.numbers["best_epoch"]) == ("overfitting", 3)
+    assert of_history([row | {"val_loss": row["train_loss"] + 0.3} for row in rows]) == []
+    assert of_history(rows[:3]) == []

@@ -30,15 +30,9 @@ def test_a_second_diagnosis_replaces_the_first(tmp_path):
     save_diagnosis(diagnosis(FINDING), tmp_path)
     save_diagnosis(diagnosis(), tmp_path)
     text = (tmp_path / "report.html").read_text()
-    assert (
-        text.count('id="diagnosis"') == 1
-    )
-    assert (
-        "Nothing found wrong" in text
-    )
-    assert (
-        text.endswith("<footer>end</footer></main>")
-    )
+    assert text.count('id="diagnosis"') == 1
+    assert "Nothing found wrong" in text
+    assert text.endswith("<footer>end</footer></main>")
     assert json.loads((tmp_path / "diagnosis.json").read_text())["healthy"] is True
 
 

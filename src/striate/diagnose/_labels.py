@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -46,7 +47,7 @@ class Neighbours:
     def is_above_chance(self, agreement: float) -> bool:
         """Say whether agreement is above chance by four standard errors."""
         count = len(self.nearest)
-        return agreement > self.chance + 4 * (self.chance * (1 - self.chance) / count) ** 0.5
+        return agreement > self.chance + 4 * math.sqrt(self.chance * (1 - self.chance) / count)
 
     @cached_property
     def suspects(self) -> Tensor:
@@ -59,7 +60,8 @@ class Neighbours:
 
     def suggested(self, rows: Tensor) -> Tensor:
         """Return the class that the neighbours of some images have."""
-        return self.classes[:MOST][self.nearest[rows]].mode(1).values
+        commonest: Tensor = self.classes[:MOST][self.nearest[rows]].mode(1).values
+        return commonest
 
 
 def features(inputs: Tensor, *, side: int = 16) -> Tensor:

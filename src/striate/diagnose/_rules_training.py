@@ -179,8 +179,8 @@ def batch_norm_misuse(look: Look) -> Found | str | None:
 
     def stay(trial: Trial) -> None:
         for own_name, _ in frozen:
-            trial.model.get_submodule(own_name).train = lambda mode=True: None  # type: ignore[assignment,method-assign]
-            trial.model.get_submodule(own_name).training = False
+            own = trial.model.get_submodule(own_name).eval()
+            vars(own)["train"] = lambda mode=True, own=own: own
 
     repaired, as_is = look.setup.edited(mend), look.setup.edited(stay)
     after, before = (_evaluated(setup.train(), look) for setup in (repaired, as_is))

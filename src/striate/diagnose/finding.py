@@ -12,7 +12,7 @@ from striate.errors import UsageError, nearest
 __all__ = ["Diagnosis", "Finding"]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Finding:
     """One named cause.
 
