@@ -71,4 +71,5 @@ def features(inputs: Tensor, *, side: int = 16) -> Tensor:
         x = functional.adaptive_avg_pool2d(x, side)
     x = x.flatten(1).nan_to_num()
     x = x - x.mean(1, keepdim=True)
-    return x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    unit: Tensor = x / x.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return unit
