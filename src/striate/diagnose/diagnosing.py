@@ -95,14 +95,7 @@ def diagnose(
         from striate.diagnose._finished import diagnose_run
 
         return diagnose_run(model if isinstance(model, Run) else Run(model), data=data, seconds=seconds)
-    if not isinstance(model, nn.Module):
-        raise UsageError(
-            f"diagnose: `model` must be an nn.Module or a run, got {type(model).__name__}. Give the network."
-        )
-    if data is None:
-        raise UsageError("diagnose: `data` must be (x, y) or a loader, got None. Give what the network trains on.")
-    if not seconds > 0:
-        raise UsageError(f"diagnose: `seconds` must be above 0, got {seconds}. A minute is usual.")
+    _check(model, data, seconds=seconds)
     begin = time.perf_counter()
     with untouched(model), modes_kept(model):
         setup = Setup(
@@ -122,6 +115,17 @@ def diagnose(
         not_checked=missed | dict.fromkeys(LOOP_ONLY, NEEDS_LOOP),
         seconds=time.perf_counter() - begin,
     )
+
+
+def _check(model: Any, data: Any, *, seconds: float) -> None:
+    if not isinstance(model, nn.Module):
+        raise UsageError(
+            f"diagnose: `model` must be an nn.Module or a run, got {type(model).__name__}. Give the network."
+        )
+    if data is None:
+        raise UsageError("diagnose: `data` must be (x, y) or a loader, got None. Give what the network trains on.")
+    if not seconds > 0:
+        raise UsageError(f"diagnose: `seconds` must be above 0, got {seconds}. A minute is usual.")
 
 
 def examine(

@@ -169,6 +169,7 @@ class Watch:
             elif probe.grad is not None and self._arrived and log.steps:
                 log.stale.append(_stale(probe.grad, sum(self._arrived[1:], self._arrived[0])))
         self._arrived.clear()
+        self._last = None  # holds the graph of the forward pass
         log.steps += 1
 
     def _count_clears(self) -> None:
