@@ -29,8 +29,9 @@ ROOMS = {
     "work": {"ops", "graph", "models", "data", "train"},
     "tune": {"graph", "models", "data", "train"},
     "anatomy": {"ops", "graph", "models", "data", "train"},
+    "diagnose": {"ops", "graph", "data", "train"},
     "see": {"ops", "graph", "models", "data", "train", "work"},
-    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune", "anatomy", "see"},
+    "cli": {"ops", "graph", "engine", "models", "data", "train", "work", "tune", "anatomy", "diagnose", "see"},
 }
 """Which rooms each room may import, as in docs/design.md; the files beside the rooms are open to all."""
 OPEN = {"_lazy", "errors", "files"}
@@ -170,6 +171,7 @@ def _commands():
         "resume",
         "evaluate",
         "predict",
+        "diagnose",
         "models",
         "recipes",
         "filter",
@@ -196,6 +198,7 @@ def test_no_command_is_forgotten_here():
         "resume",
         "evaluate",
         "predict",
+        "diagnose",
         "models",
         "recipes",
         "filter",

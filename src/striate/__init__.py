@@ -22,12 +22,14 @@ from striate.errors import (
 if TYPE_CHECKING:
     from striate import anatomy as anatomy
     from striate import data as data
+    from striate import diagnose as diagnose
     from striate import engine as engine
     from striate import graph as graph
     from striate import models as models
     from striate import ops as ops
     from striate import see as see
     from striate import work as work
+    from striate.diagnose.watching import watch as watch
     from striate.engine import accelerate as accelerate
     from striate.graph import capture as capture
     from striate.graph import check_shapes as check_shapes
@@ -54,6 +56,7 @@ __all__ = [
     "capture",
     "check_shapes",
     "data",
+    "diagnose",
     "engine",
     "graph",
     "models",
@@ -62,6 +65,7 @@ __all__ = [
     "see",
     "train",
     "tune",
+    "watch",
     "work",
 ]
 
@@ -77,6 +81,7 @@ __getattr__, __dir__ = lazy_names(
         "capture": "graph",
         "check_shapes": "graph",
         "data": "",
+        "diagnose": "",
         "engine": "",
         "graph": "",
         "models": "",
@@ -85,6 +90,7 @@ __getattr__, __dir__ = lazy_names(
         "see": "",
         "train": "",
         "tune": "",
+        "watch": "diagnose",
         "work": "",
     },
 )

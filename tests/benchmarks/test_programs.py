@@ -11,7 +11,16 @@ import pytest
 np = pytest.importorskip("numpy")
 
 ROOT = Path(__file__).resolve().parents[2]
-PROGRAMS = ("course_table", "digits", "memory", "training_speed", "transfer", "peers.stock_pytorch", "_striate_side")
+PROGRAMS = (
+    "course_table",
+    "diagnosis",
+    "digits",
+    "memory",
+    "training_speed",
+    "transfer",
+    "peers.stock_pytorch",
+    "_striate_side",
+)
 WITHOUT_DATA = (
     "engine", "_engine_side", "peers.keras_jax", "peers.onnxruntime_inference", "peers.pytorch_step",
     "peers.tuned_pytorch",
@@ -89,8 +98,8 @@ def test_publish_replaces_one_section_only(tmp_path):
 def test_every_benchmark_has_its_section():
     text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     for name in (
-        "course_table", "digits", "engine", "engine_accuracy", "engine_scaling", "memory", "training_speed",
-        "transfer",
+        "course_table", "diagnosis", "digits", "engine", "engine_accuracy", "engine_scaling", "memory",
+        "training_speed", "transfer",
     ):  # fmt: skip
         assert text.index(f"<!-- {name}:begin -->") < text.index(f"<!-- {name}:end -->")
 

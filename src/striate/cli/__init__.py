@@ -7,7 +7,21 @@ from __future__ import annotations
 
 import typer
 
-from striate.cli import anatomy, evaluate, filter, models, predict, properties, recipes, resume, see, train, tune, work
+from striate.cli import (
+    anatomy,
+    diagnose,
+    evaluate,
+    filter,
+    models,
+    predict,
+    properties,
+    recipes,
+    resume,
+    see,
+    train,
+    tune,
+    work,
+)
 from striate.cli._boundary import run_guarded
 
 __all__ = ["app", "main"]
@@ -27,7 +41,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (train, tune, resume, evaluate, predict, models, recipes, filter, properties, anatomy, see):
+COMMANDS = (train, tune, resume, evaluate, predict, diagnose, see, anatomy, models, recipes, filter, properties)
+for module in COMMANDS:
     app.command(name=module.__name__.rpartition(".")[2], epilog=module.EXAMPLES)(module.command)
 app.add_typer(work.app, name="work")
 

@@ -1,0 +1,5 @@
+"""``python -m benchmarks.diagnosis``."""
+
+from benchmarks.diagnosis import main
+
+main()
