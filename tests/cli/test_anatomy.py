@@ -58,3 +58,15 @@ def test_errors(cli, words, code, message):
     answer = cli("anatomy", *words)
     assert answer.code == code
     assert message in answer.err
+
+
+def test_a_runs_report_holds_it_once(cli, tmp_path):
+    assert cli("train", "digits", "--epochs", "1", "-o", str(tmp_path), "--experiment", "d", "--quiet").code == 0
+    run, report = str(tmp_path / "d"), tmp_path / "d" / "report.html"
+    before = report.read_text(encoding="utf-8")
+    for _ in range(2):
+        assert cli("anatomy", run).code == 0
+    text = report.read_text(encoding="utf-8")
+    assert text.count('id="anatomy"') == 1
+    assert "multiply-adds" in text
+    assert text.count("<footer>") == before.count("<footer>") == 1

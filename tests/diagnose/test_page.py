@@ -42,5 +42,5 @@ def test_no_report_no_page(tmp_path):
 
 def test_a_page_that_is_not_striates(tmp_path):
     (tmp_path / "report.html").write_text("<p>mine</p>")
-    with pytest.raises(ModelError, match=r"save_diagnosis: `.*report.html` must hold a footer, got none"):
+    with pytest.raises(ModelError, match=r"put_section: `.*report.html` must hold a footer, got none"):
         save_diagnosis(diagnosis(), tmp_path)

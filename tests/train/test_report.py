@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from striate.errors import ResourceError, UsageError
+from striate.errors import ModelError, ResourceError, UsageError
 from striate.train._charts import nice_ticks
+from striate.train._html import tag
 from striate.train.metrics import measure
-from striate.train.report import Mistake, write_report
+from striate.train.report import Mistake, put_section, write_report
 
 HOSTILE = ["<script>alert(1)</script>", "two\nlines", "\u202egpj.exe", "a\"b'&c", "\udcff.jpg", "\x1b[31mred"]
 VOID = {"meta", "link", "br", "img"}
@@ -246,3 +247,21 @@ def test_written_whole_or_not_at_all(tmp_path):
     assert (tmp_path / "report.html").read_text() == "the old one"
     with pytest.raises(ResourceError, match=r"report\.html` cannot be written"):
         _write(tmp_path / "missing")
+
+
+def test_a_section_takes_the_place_of_the_last_one(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<main>figures<footer>end</footer></main>", encoding="utf-8")
+    for words in ("first", "second"):
+        assert put_section(tmp_path, tag("section", words), name="note") == page
+    put_section(tmp_path, tag("section", "other"), name="more")
+    text = page.read_text(encoding="utf-8")
+    assert "first" not in text
+    assert text.index("figures") < text.index("second") < text.index("other") < text.index("<footer>")
+
+
+def test_no_report_and_a_page_that_is_none(tmp_path):
+    assert put_section(tmp_path, tag("p", "words"), name="note") is None
+    (tmp_path / "report.html").write_text("<p>mine</p>", encoding="utf-8")
+    with pytest.raises(ModelError, match="must hold a footer, got none"):
+        put_section(tmp_path, tag("p", "words"), name="note")

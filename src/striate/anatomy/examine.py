@@ -158,6 +158,18 @@ class Anatomy:
 
         return save_page(self, path, **options)
 
+    def put_in_report(self, folder: str | os.PathLike[str]) -> Path | None:
+        """Put the table and the advice into the report of a run, and return its path; None: the run has no report.
+
+        Raises:
+            ModelError: the report is not one that striate wrote.
+            ResourceError: it cannot be written.
+        """
+        from striate.anatomy.page import report_section
+        from striate.train.report import put_section
+
+        return put_section(Path(folder), report_section(self), name="anatomy")
+
     def __str__(self) -> str:
         return self.text()
 

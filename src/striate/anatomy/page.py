@@ -20,7 +20,7 @@ from striate.train.report import document
 if TYPE_CHECKING:
     from striate.anatomy.examine import Anatomy
 
-__all__ = ["anatomy_page", "save_page"]
+__all__ = ["anatomy_page", "report_section", "save_page"]
 
 STYLE = (
     ".scroll { overflow: auto; max-height: 80vh } .scroll td { text-align: right; white-space: nowrap } "
@@ -60,6 +60,22 @@ def anatomy_page(
         tag("footer", "Written by striate. This page is complete: it loads nothing and runs nothing."),
     )
     return document(title=f"{anatomy.name}: anatomy", body=body)
+
+
+def report_section(anatomy: Anatomy) -> Html:
+    """Return the table and what follows from it, as a section of a run's report."""
+    from striate.anatomy.examine import CONVENTION
+
+    return tag(
+        "section",
+        tag("style", Html(STYLE)),
+        tag("h2", "Anatomy"),
+        _tiles(anatomy),
+        _table(anatomy),
+        tag("p", CONVENTION, class_="muted"),
+        _advice(anatomy) or "",
+        id="anatomy",
+    )
 
 
 def save_page(anatomy: Anatomy, path: str | os.PathLike[str], **options: object) -> Path:

@@ -71,6 +71,8 @@ def command(
     if effective and not subject.is_trained:
         typer.echo(f"{subject.name} has random weights (seed {seed}): give --weights, or a run folder.", err=True)
     found = anatomy(subject, image=image, time=time, seed=seed)
+    if Path(model).is_dir():
+        found.put_in_report(model)
     layer, place = (None, None) if at is None else parse_at(at, [one.name for one in found.layers])
     if html is not None:
         path = found.save(html, at=layer, place=place, effective=effective)

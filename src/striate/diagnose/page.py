@@ -5,13 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from striate.diagnose.finding import Diagnosis, Finding
-from striate.errors import ModelError
-from striate.files import write_json, write_text
+from striate.files import write_json
 from striate.train._html import Html, tag
+from striate.train.report import put_section
 
 __all__ = ["save_diagnosis", "section"]
-
-BEGIN, END = "<!--diagnosis-->", "<!--/diagnosis-->"
 
 
 def section(diagnosis: Diagnosis) -> Html:
@@ -48,15 +46,4 @@ def save_diagnosis(diagnosis: Diagnosis, folder: Path) -> Path:
     """
     path = folder / "diagnosis.json"
     write_json(path, diagnosis.to_dict())
-    page = folder / "report.html"
-    if not page.is_file():
-        return path
-    text = page.read_text(encoding="utf-8")
-    if BEGIN in text:
-        head, rest = text.split(BEGIN, 1)
-        text = head + rest.split(END, 1)[1]
-    head, footer, tail = text.rpartition("<footer>")
-    if not footer:
-        raise ModelError(f"save_diagnosis: `{page}` must hold a footer, got none. Remove it; striate writes a new one.")
-    write_text(page, f"{head}{BEGIN}{section(diagnosis)}{END}{footer}{tail}")
-    return page
+    return put_section(folder, section(diagnosis), name="diagnosis") or path

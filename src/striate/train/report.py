@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy.typing as npt
 
+from striate.errors import ModelError
 from striate.files import write_text
 from striate.train._html import Html, join, tag
 from striate.train._progress_line import duration
@@ -203,6 +204,35 @@ def _mark() -> Html:
     """Three bars at an angle, after what Hubel and Wiesel's cells answer to."""
     bars = [tag("line", x1=x, y1=19, x2=x + 6, y2=5) for x in (2, 8, 14)]
     return tag("svg", *bars, viewBox="0 0 24 24", aria_hidden="true")
+
+
+def put_section(folder: Path, section: Html, *, name: str) -> Path | None:
+    """Put a section at the end of a run's report, in the place of an earlier one of that name.
+
+    Args:
+        folder: The run folder.
+        section: Markup of the section.
+        name: What finds it again.
+
+    Returns:
+        Path of the report; None: the run has none.
+
+    Raises:
+        ModelError: the report is not one that striate wrote.
+        ResourceError: the folder cannot be written.
+    """
+    page, begin, end = folder / "report.html", f"<!--{name}-->", f"<!--/{name}-->"
+    if not page.is_file():
+        return None
+    text = page.read_text(encoding="utf-8")
+    if begin in text:
+        head, rest = text.split(begin, 1)
+        text = head + rest.split(end, 1)[1]
+    head, footer, tail = text.rpartition("<footer>")
+    if not footer:
+        raise ModelError(f"put_section: `{page}` must hold a footer, got none. Remove it; striate writes a new one.")
+    write_text(page, f"{head}{begin}{section}{end}{footer}{tail}")
+    return page
 
 
 def document(*, title: str, body: Html) -> str:
