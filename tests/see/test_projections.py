@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from striate import see
+from striate import models, see
 from striate.errors import UsageError
 from striate.graph import capture
 from striate.see.projections import deconvnet, guided_backprop
@@ -25,6 +25,19 @@ def test_projections_equal_the_reference_from_ops(random_network, projected, see
         expected = projected(graph, node, (image, target), is_guided=method is guided_backprop)[image]
         np.testing.assert_allclose(found.values[image], expected, rtol=1e-4, atol=1e-6)
     assert len(found.rewritten) == 3
+
+
+@pytest.mark.parametrize(
+    "name", ["resnet20", "googlenet", "densenet121", "mobilenet_v2_cifar", "zfnet", "vgg11", "airbench94"]
+)
+def test_the_classic_networks_are_projected_or_refused_for_a_reason(name):
+    net = models.create(name, image_size=32 if "cifar" in name or name in ("resnet20", "airbench94") else 96).eval()
+    x = torch.randn(1, 3, *([32] * 2 if "cifar" in name or name in ("resnet20", "airbench94") else [96] * 2))
+    if name == "airbench94":
+        with pytest.raises(UsageError, match="got gelu"):
+            deconvnet(net, x)
+        return
+    assert np.isfinite(deconvnet(net, x).values).all()
 
 
 def test_a_unit_inside_the_network(random_network, projected):

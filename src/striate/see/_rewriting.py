@@ -19,6 +19,7 @@ from torch import Tensor
 from striate import ops
 from striate.errors import UsageError
 from striate.graph import Constant, Graph, Node, Opaque, run_nodes
+from striate.graph.moves import Moves
 from striate.see._looking import path_to, varying
 from striate.see.unit import Located
 
@@ -29,7 +30,7 @@ STRAIGHT = (
     ops.ChannelShuffle, ops.Concatenate, ops.Convolution, ops.Dropout, ops.Expand, ops.Flatten, ops.Flip, ops.Identity,
     ops.Interpolate, ops.Linear, ops.MaxPool, ops.Maximum, ops.Mean, ops.Minimum, ops.Pad, ops.Permute, ops.Repeat,
     ops.Reshape, ops.Roll, ops.ScaledAdd, ops.Slice, ops.Stack, ops.Subtract, ops.SumPool, ops.TiledConvolution,
-    ops.Total, ops.TransposedConvolution, ops.TrueConvolution, ops.WeightedAvgPool,
+    ops.Total, ops.TransposedConvolution, ops.TrueConvolution, ops.WeightedAvgPool, Moves,
 )  # fmt: skip
 """Sums with fixed weights, choices, and moves: their gradient is exact in every piece."""
 IF_ONE_VARIES = (ops.Multiply, ops.Divide, ops.Matmul, ops.Where)
