@@ -3,11 +3,12 @@ import copy
 import numpy as np
 import pytest
 import torch
+from scipy.stats import rankdata
 from torch import nn
 
 from striate.errors import UsageError
 from striate.see.attribution import Attribution
-from striate.see.trust import METHODS, deletion_insertion, randomization_test
+from striate.see.trust import METHODS, _ranks, deletion_insertion, randomization_test, rank_correlation, shuffled
 
 
 def _network():
@@ -85,3 +86,19 @@ def test_bad_arguments():
         randomization_test(nn.Flatten(), x)
     with pytest.raises(UsageError, match="one number a pixel"):
         deletion_insertion(net, x, np.zeros((1, 3, 3)))
+
+
+def test_ranks_are_those_of_scipy():
+    heat = np.random.default_rng(1).integers(0, 9, (6, 7)).astype(float)
+    np.testing.assert_allclose(_ranks(heat), rankdata(heat.ravel()) - rankdata(heat.ravel()).mean())
+
+
+def test_a_shuffled_copy_is_that_of_the_test():
+    net, x = _network(), torch.randn(2, 1, 14, 14)
+    copied = shuffled(net, x, seed=3)
+    assert not torch.equal(copied[0].weight, net[0].weight)
+    assert torch.equal(copied[0].weight.flatten().sort().values, net[0].weight.flatten().sort().values)
+    of = 1
+    found = rank_correlation(METHODS["gradient"](net, x, of=of), METHODS["gradient"](copied, x, of=of))
+    expected = randomization_test(net, x, method="gradient", of=of, seed=3).correlations[-1]
+    np.testing.assert_allclose(found, expected)

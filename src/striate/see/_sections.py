@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +22,7 @@ from striate.see.maps import FeatureMaps, feature_maps
 from striate.see.mistaking import Mistakes
 from striate.see.occluding import occlusion
 from striate.see.patches import TopPatches
-from striate.see.trust import METHODS, deletion_insertion, randomization_test
+from striate.see.trust import METHODS, deletion_insertion, is_unlike, rank_correlation, shuffled
 from striate.see.unit import Located, Unit, parse_unit
 from striate.see.weights import filters, hand_made
 from striate.train._html import Html
@@ -72,25 +72,24 @@ def attribution_section(
 ) -> dict[str, str]:
     """Show the map of each method with what it is worth; return why methods refused."""
     refused, figures, curves = dict[str, str](), list[object](), None
+    destroyed = shuffled(model, x, seed=seed)
     for name in methods:
         options = OPTIONS.get(name, {})
         try:
             found = METHODS[name](model, x, of=of, **options)
-            test = randomization_test(
-                model, x, method=_with(METHODS[name], options), of=of, most=1, seed=seed, trained=found
-            )
+            again = METHODS[name](destroyed, x, of=of, **options)
         except UsageError as error:
             refused[name] = str(error)
             continue
         curves = deletion_insertion(model, x, found.heat(), of=of, steps=POINTS, seed=seed, chance=curves)
-        correlation = float(test.correlations[-1].mean())
-        verdict = "shows the network" if test.passes else "shows the image more than the network"
+        correlation = rank_correlation(found, again)
+        verdict = "shows the network" if is_unlike(correlation) else "shows the image more than the network"
         figures.append(
             page.figure(
                 np.concatenate([overlay(shown, found.heat()[0]), _map(found, shown)], axis=1),
                 name,
                 f"{name} of {found.units[0]} ({found.scores[0]:.3g})",
-                f"weights shuffled: rank correlation {correlation:.2f}; it {verdict}",
+                f"weights shuffled: rank correlation {correlation[0]:.2f}; it {verdict}",
                 str(curves),
                 *found.notes,
                 f"rewritten: {_listed(found.rewritten)}" if found.rewritten else "",
@@ -247,10 +246,6 @@ def _projections(page: Page, model: nn.Module, x: Tensor, maps: FeatureMaps) -> 
     return [
         page.labelled(tiles, labels, f"deconvnet-{_file(maps.node)}", "deconvnet of the strongest places, by channel")
     ]
-
-
-def _with(method: Callable[..., Attribution], options: dict[str, int]) -> Callable[..., Attribution]:
-    return lambda model, x, *, of: method(model, x, of=of, **options)
 
 
 def _map(found: Attribution, shown: Array) -> Array:

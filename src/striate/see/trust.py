@@ -22,7 +22,16 @@ from striate.see.gradients import gradient, integrated_gradients, smoothgrad
 from striate.see.projections import deconvnet, guided_backprop
 from striate.see.unit import Unit, parse_unit
 
-__all__ = ["METHODS", "Curves", "Randomization", "deletion_insertion", "randomization_test"]
+__all__ = [
+    "METHODS",
+    "Curves",
+    "Randomization",
+    "deletion_insertion",
+    "is_unlike",
+    "randomization_test",
+    "rank_correlation",
+    "shuffled",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 Method: TypeAlias = Callable[..., Attribution]
@@ -52,7 +61,7 @@ class Randomization:
     @property
     def passes(self) -> bool:
         """Whether the map of the fully shuffled network is unlike that of the trained one: below 0.5 in the mean."""
-        return bool(self.correlations[-1].mean() < ALIKE)
+        return is_unlike(self.correlations[-1])
 
     def __str__(self) -> str:
         last = float(self.correlations[-1].mean())
@@ -87,6 +96,11 @@ class Curves:
         )
 
 
+def is_unlike(correlations: Array) -> bool:
+    """Say whether maps are unlike those of the trained network: by their mean rank correlation, below 0.5."""
+    return bool(correlations.mean() < ALIKE)
+
+
 def randomization_test(
     model: nn.Module,
     x: Any,
@@ -95,7 +109,6 @@ def randomization_test(
     of: Unit | str | int | None = None,
     seed: int = 0,
     most: int = 8,
-    trained: Attribution | None = None,
 ) -> Randomization:
     """Shuffle the weights of a copy, layer after layer from the last, and see whether the map notices.
 
@@ -108,7 +121,6 @@ def randomization_test(
         of: What the maps are about; None: the class that the trained network predicts for each image.
         seed: Of the shuffles.
         most: Steps: a deep network's layers are shuffled in so many groups.
-        trained: The method's maps of the network as it is, where they are there already.
 
     Raises:
         UsageError: no such method; a network without weights.
@@ -122,11 +134,7 @@ def randomization_test(
     layers = _layers(model, inputs)
     if not layers:
         raise UsageError("randomization_test: `model` must have weights to shuffle, got none.")
-    heats = (
-        trained.heat()
-        if trained is not None
-        else [_heat(function, model, inputs, which, target) for which, target in enumerate(targets)]
-    )
+    heats = [_heat(function, model, inputs, which, target) for which, target in enumerate(targets)]
     before = [_ranks(heat) for heat in heats]
     copied, generator = copy.deepcopy(model), torch.Generator().manual_seed(seed)
     groups = np.array_split(np.arange(len(layers)), min(most, len(layers)))
@@ -139,6 +147,27 @@ def randomization_test(
     return Randomization(
         method=name, layers=tuple(layers[group[-1]] or "(itself)" for group in groups), correlations=np.array(rows)
     )
+
+
+def shuffled(model: nn.Module, x: Any, *, seed: int = 0) -> nn.Module:
+    """Return a copy of a network with the numbers inside every weight shuffled.
+
+    Args:
+        model: Any module that can be copied; it stays as it is.
+        x: What it runs on, to know which weights play a part.
+        seed: Of the shuffles: those of `randomization_test`.
+    """
+    copied, generator, done = copy.deepcopy(model), torch.Generator().manual_seed(seed), set[int]()
+    modules = dict(copied.named_modules())
+    for layer in _layers(model, as_inputs(model, x, what="shuffled")):
+        _shuffle(modules[layer], generator, done)
+    return copied
+
+
+def rank_correlation(first: Attribution, second: Attribution) -> Array:
+    """Return the rank correlation of the pixels' heat in two maps of the same images, (N,); 0 of a constant map."""
+    pairs = zip(first.heat(), second.heat(), strict=True)
+    return np.array([_correlation(_ranks(one), _ranks(other)) for one, other in pairs])
 
 
 def deletion_insertion(
@@ -264,9 +293,9 @@ def _heat(function: Method, model: nn.Module, inputs: tuple[Tensor, ...], which:
 
 
 def _ranks(heat: Array) -> Array:
-    from scipy.stats import rankdata
-
-    ranks: Array = rankdata(heat.ravel())
+    """Return the rank of each pixel less the mean rank; equal pixels share the mean of theirs."""
+    _, which, counts = np.unique(heat.ravel(), return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[which]
     centred: Array = ranks - ranks.mean()
     return centred
 
