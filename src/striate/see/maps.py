@@ -68,6 +68,7 @@ def feature_maps(model: nn.Module, x: Any, *, nodes: str | Iterable[str] | None 
         UsageError: a layer without positions, or no layer of that name.
 
     Example:
+        >>> import torch
         >>> net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten())
         >>> [(maps.node, maps.values.shape) for maps in feature_maps(net, torch.ones(1, 1, 5, 5))]
         [('1', (1, 2, 3, 3))]
