@@ -9,8 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-__all__ = ["IGNORED", "MEANINGS", "named_by", "warnings_among"]
+__all__ = ["IGNORED", "INFO", "MEANINGS", "named_by", "warnings_among"]
 
+INFO = "info: "
+"""Before a message that a peer gives for information only: it may name a fault, but is no alarm."""
 MEANINGS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
     "torchtest2": (
         (r"^output_finite", ("nan-origin",)),
@@ -54,6 +56,7 @@ MEANINGS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
         (r"^Inter-layer weight norm imbalance", ("bad-initialisation",)),
         (r"^Instability feedback loop", ("exploding-gradient", "learning-rate-too-high")),
         (r"^Gradient starvation", ("vanishing-gradient", "dead-relu")),
+        (r"^Catapult phase", ("learning-rate-too-high",)),
         (r"^Training trapped", ("learning-rate-too-high",)),
     ),
     "torch-audit": (
@@ -93,9 +96,13 @@ IGNORED: dict[str, str] = {"torch-audit": r"^TA(2\d\d|400|404)"}
 
 
 def warnings_among(peer: str, messages: Iterable[str]) -> list[str]:
-    """Return the messages that count as warnings."""
+    """Return the messages that count as warnings: neither marked `INFO` nor `IGNORED`."""
     ignored = IGNORED.get(peer)
-    return [message for message in messages if ignored is None or not re.search(ignored, message)]
+    return [
+        message
+        for message in messages
+        if not message.startswith(INFO) and (ignored is None or not re.search(ignored, message))
+    ]
 
 
 def named_by(peer: str, messages: Iterable[str]) -> list[str]:
@@ -113,7 +120,7 @@ def named_by(peer: str, messages: Iterable[str]) -> list[str]:
         cause
         for message in messages
         for pattern, causes in MEANINGS[peer]
-        if re.search(pattern, message, re.DOTALL)
+        if re.search(pattern, message.removeprefix(INFO), re.DOTALL)
         for cause in causes
     ]
     return list(dict.fromkeys(found))

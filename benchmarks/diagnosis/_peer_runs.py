@@ -15,7 +15,7 @@ import signal
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.diagnosis._peer_cases import TRAINING, Case, peer_cases, why_not
+from benchmarks.diagnosis._peer_messages import INFO
 from benchmarks.diagnosis.loops import Calls, run_loop
 from benchmarks.diagnosis.worlds import World, make_world
 
@@ -56,7 +57,7 @@ def _torchtest2(world: World, case: Case) -> list[str]:
 
 
 def _torchmortem(world: World, case: Case) -> list[str]:
-    """``Autopsy`` around the loop, sampling as it comes; findings from WARNING on, and insights."""
+    """``Autopsy`` around the loop, sampling as it comes; findings and insights."""
     from torchmortem import Autopsy
 
     optimizer = world.optimizer(world.model)
@@ -65,12 +66,12 @@ def _torchmortem(world: World, case: Case) -> list[str]:
         calls = Calls(after=lambda loss: autopsy.step(loss=loss.item()))
         run_loop(world, case.loop or TRAINING, optimizer, calls)
     report = autopsy.get_report()
-    findings = [finding.title for finding in report.findings if finding.severity.name != "INFO"]
+    findings = [INFO * (finding.severity.name == "INFO") + finding.title for finding in report.findings]
     return findings + [insight.title for insight in report.insights]
 
 
 def _torch_audit(world: World, case: Case) -> list[str]:
-    """``audit_dynamic`` with its wrappers, every step, static and first audits too; findings from WARN on."""
+    """``audit_dynamic`` with its wrappers, every step, static and first audits too."""
     from torch_audit import audit_dynamic
 
     optimizer = world.optimizer(world.model)
@@ -81,7 +82,7 @@ def _torch_audit(world: World, case: Case) -> list[str]:
         with contextlib.suppress(Exception):
             run_loop(world, case.loop or TRAINING, optimizer, calls)
     found = auditor.finish(report=False).findings
-    return [f"{f.rule_id}: {f.message}" for f in found if f.severity.value != "INFO"]
+    return [f"{INFO * (f.severity.value == 'INFO')}{f.rule_id}: {f.message}" for f in found]
 
 
 def _checklist(world: World, case: Case) -> list[str]:
@@ -122,8 +123,8 @@ def _limited(seconds: float) -> Iterator[None]:
 def _answer(peer: str, case: Case, *, seed: int, limit: float) -> dict[str, Any]:
     """Ask a peer about one case."""
     record: dict[str, Any] = {"name": case.name, "architecture": case.architecture, "right": list(case.right)}
-    usual = make_world(case.architecture, seed=seed) if case.right else make_world("dense", seed=seed)
     world = case.make()
+    usual = make_world(case.architecture, seed=seed) if case.right else world
     record |= {"messages": [], "error": None, "why_not": why_not(peer, case, world, usual)}
     if record["why_not"] is not None:
         return record
@@ -149,10 +150,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", default="", help="cases whose name holds this")
     parser.add_argument("--limit", type=float, default=60.0, help="seconds a case")
     options = parser.parse_args(arguments)
+    try:
+        found = version(options.peer)
+    except PackageNotFoundError:
+        parser.exit(3, "it is not installed\n")
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
     with options.output.open("w", encoding="utf-8") as file:
-        print(json.dumps({"version": version(options.peer)}), file=file)
+        print(json.dumps({"version": found}), file=file)
         for case in peer_cases(options.architecture, options.seed):
             if options.only in case.name:
                 record = _answer(options.peer, case, seed=options.seed, limit=options.limit)
