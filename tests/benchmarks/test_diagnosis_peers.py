@@ -37,6 +37,10 @@ def test_every_meaning_is_a_pattern_and_a_name_of_ours():
     [  # as the packages print them
         ("torchtest2", "optimizer_coverage: 2 parameter(s) are not in the optimizer: 2.w", "not-in-optimizer"),
         ("torchtest2", "eval_determinism: two forward passes in eval mode differ (output)", "dropout-at-evaluation"),
+        ("torchtest2", "initial_loss: initial loss 9.510 is much larger than ln(10) = 2.303", "unnormalised-input"),
+        ("torchtest2", "loss: the loss is nan", "nan-origin"),
+        ("torchtest2", "loss: computing the loss raised IndexError: Target 10 is out of bounds.", "wrong-loss"),
+        ("torchtest2", "overfit_batch: the loss became nan after 2 step(s) (lr too high?)", "learning-rate-too-high"),
         ("torchmortem", "Vanishing gradients detected", "vanishing-gradient"),
         ("torch-audit", "TA301: Input values range from 0.0 to 255.0. Expected approx [0, 1].", "unnormalised-input"),
         ("torch-audit", "info: TA103: Parameter 'conv1.weight' has exactly zero gradients.", "gradient-not-reaching"),
