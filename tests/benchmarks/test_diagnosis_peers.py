@@ -45,6 +45,7 @@ def test_every_meaning_is_a_pattern_and_a_name_of_ours():
         ("torch-audit", "TA301: Input values range from 0.0 to 255.0. Expected approx [0, 1].", "unnormalised-input"),
         ("torch-audit", "info: TA103: Parameter 'conv1.weight' has exactly zero gradients.", "gradient-not-reaching"),
         ("neural-net-checklist", "Gradient for conv1.weight is None", "gradient-not-reaching"),
+        ("neural-net-checklist", "Loss at initialization (nan) is not within 75.0% of expected loss", "nan-origin"),
         ("neural-net-checklist", "b_out: tensor([1.,\n 2.]), bc_out[0]: tensor([1.])", "batch-mixing"),
     ],
 )  # fmt: skip
