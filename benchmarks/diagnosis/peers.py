@@ -32,7 +32,17 @@ REQUIREMENTS = {
     "torch-audit": "torch-audit==0.3.0",
     "neural-net-checklist": "neural-net-checklist==1.1.0",
 }
-HEADER = ("", "faults asked", "detected", "named", "healthy asked", "false alarms", "median s", "out of time")
+HEADER = (
+    "",
+    "faults asked",
+    "detected",
+    "named",
+    "named by striate",
+    "healthy asked",
+    "false alarms",
+    "median s",
+    "out of time",
+)
 
 
 def python_of_peers() -> str:
@@ -56,21 +66,9 @@ def ask(peer: str, *, architecture: str, seed: int, only: str = "", limit: float
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT), os.environ.get("PYTHONPATH", "")])
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "answers.jsonl"
-        command = [
-            python_of_peers(),
-            "-m",
-            "benchmarks.diagnosis._peer_runs",
-            peer,
-            str(output),
-            "--architecture",
-            architecture,
-            "--seed",
-            str(seed),
-            "--only",
-            only,
-            "--limit",
-            str(limit),
-        ]
+        command = [python_of_peers(), "-m", "benchmarks.diagnosis._peer_runs", peer, str(output)]
+        flags = {"--architecture": architecture, "--seed": str(seed), "--only": only, "--limit": str(limit)}
+        command += [word for flag in flags.items() for word in flag]
         done = subprocess.run(
             command, cwd=ROOT, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True, check=False
         )
@@ -92,23 +90,29 @@ def judged(peer: str, record: dict[str, Any]) -> dict[str, Any]:
 def _own_row(results: Sequence[dict[str, Any]]) -> list[str]:
     """Return striate's row from results of the benchmark itself; an error is a miss, or a false alarm."""
     same = [r | {"why_not": None, "detected": r["detected"] or bool(r["error"] and not r["right"])} for r in results]
-    return _row("striate", same)
+    return _row("striate", same, same)
 
 
-def _row(title: str, results: Sequence[dict[str, Any]]) -> list[str]:
+def _row(title: str, results: Sequence[dict[str, Any]], own: Sequence[dict[str, Any]]) -> list[str]:
     asked = [r for r in results if r["why_not"] is None]
     faults, healthy = [r for r in asked if r["right"]], [r for r in asked if not r["right"]]
-    every = {bool(r["right"]): sum(bool(other["right"]) == bool(r["right"]) for other in results) for r in results}
+    kinds = sum(bool(r["right"]) for r in results)
+    ours = {_key(r) for r in own if r["named"]}
     return [
         title,
-        f"{len(faults)} of {every.get(True, 0)}",
+        f"{len(faults)} of {kinds}",
         _share(sum(r["detected"] for r in faults), len(faults)),
         _share(sum(r["named"] for r in faults), len(faults)),
-        f"{len(healthy)} of {every.get(False, 0)}",
+        _share(sum(_key(r) in ours for r in faults), len(faults)),
+        f"{len(healthy)} of {len(results) - kinds}",
         _share(sum(r["detected"] for r in healthy), len(healthy)),
         f"{statistics.median(r['seconds'] for r in asked):.2f}" if asked else "",
         f"{sum(r['error'] == 'out of time' for r in asked)}",
     ]
+
+
+def _key(result: dict[str, Any]) -> tuple[Any, ...]:
+    return result["name"], result["architecture"], result["seed"]
 
 
 def _share(part: int, whole: int) -> str:
@@ -129,7 +133,7 @@ def peers_table(own: Sequence[dict[str, Any]], answers: dict[str, dict[str, Any]
         if answer["failed"] is not None:
             lines.append(f"- {peer} is left out: {answer['failed']}. Get it: pip install {REQUIREMENTS[peer]}")
             continue
-        rows.append(_row(f"{peer} {answer['version']}", answer["results"]))
+        rows.append(_row(f"{peer} {answer['version']}", answer["results"], own))
         lines += _remarks(peer, answer["results"])
     lines.append(
         f"- Out of time: after {limit:.0f} s a case was ended; what it had not said by then counts as silence."

@@ -15,7 +15,7 @@ def module(name):
 
 
 def record(**changes):
-    return {"name": "a", "architecture": "dense", "right": ["dead-relu"], "messages": [], "error": None,
+    return {"name": "a", "architecture": "dense", "seed": 0, "right": ["dead-relu"], "messages": [], "error": None,
             "why_not": None, "seconds": 2.0} | changes  # fmt: skip
 
 
@@ -91,7 +91,7 @@ def test_cases_are_those_of_the_benchmark():
 def test_table_counts_what_was_asked_and_says_what_was_not():
     peers = module("peers")
     answers = [
-        record(messages=["TA105: dead"]), record(messages=["TA304: x"]), record(why_not="takes no loop"),
+        record(messages=["TA105: dead"]), record(name="b", messages=["TA304: x"]), record(why_not="takes no loop"),
         record(right=[], messages=["TA102: norm"], seconds=4.0), record(right=[], error="out of time"),
     ]  # fmt: skip
     given = {"version": "0.3.0", "results": [peers.judged("torch-audit", r) for r in answers], "failed": None}
@@ -100,7 +100,7 @@ def test_table_counts_what_was_asked_and_says_what_was_not():
     text = peers.peers_table(own, {"torch-audit": given, "torchmortem": gone}, limit=5)
     row = next(line for line in text.splitlines() if line.startswith("| torch-audit 0.3.0"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:] == ["2 of 3", "2 (100 %)", "1 (50 %)", "2 of 2", "1 (50 %)", "2.00", "1"]
+    assert cells[1:] == ["2 of 3", "2 (100 %)", "1 (50 %)", "1 (50 %)", "2 of 2", "1 (50 %)", "2.00", "1"]
     assert "cannot be asked, takes no loop: 1" in text
     assert "torchmortem is left out: it is not installed. Get it: pip install torchmortem==0.1.1" in text
 
