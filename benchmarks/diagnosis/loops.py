@@ -49,6 +49,7 @@ class Calls:
 
 
 PLAIN = Calls()
+USUAL_LOSS = functional.cross_entropy
 LOOP_FAULTS: dict[str, tuple[tuple[str, ...], Loop]] = {
     "no zero_grad": (("missing-zero-grad",), Loop(clears=False)),
     "zero_grad between backward and step": (("gradient-not-reaching",), Loop(clears_late=True)),
@@ -112,7 +113,9 @@ def _epoch(world: World, loop: Loop, optimizer: torch.optim.Optimizer, calls: Ca
         world.model.train()
     for number, (x, y) in enumerate(_batches(world)):
         outputs = (calls.forward or world.model)(x)
-        loss = world.loss_fn(outputs.softmax(1) if loop.softmax else outputs, y)
+        # People write functional.cross_entropy(...) in the loop; `striate.watch` sees it where it is looked up there.
+        loss_fn = functional.cross_entropy if world.loss_fn is USUAL_LOSS else world.loss_fn
+        loss = loss_fn(outputs.softmax(1) if loop.softmax else outputs, y)
         if loop.clears and number % loop.parts == 0:
             optimizer.zero_grad()
         (calls.backward or Tensor.backward)(loss / loop.parts)
