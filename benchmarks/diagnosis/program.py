@@ -8,6 +8,7 @@ figures are those of seeds 0 to 2.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 import warnings
@@ -21,6 +22,7 @@ from benchmarks._support import environment_line, make_parser, markdown_table, p
 from benchmarks.diagnosis.faults import FAULTS
 from benchmarks.diagnosis.healthy import HEALTHY
 from benchmarks.diagnosis.loops import HEALTHY_LOOPS, LOOP_FAULTS, watched
+from benchmarks.diagnosis.peers import REQUIREMENTS, beside_peers
 from benchmarks.diagnosis.worlds import ARCHITECTURES, World, make_world
 
 __all__ = ["cases", "main", "score", "table"]
@@ -146,21 +148,38 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = make_parser("benchmarks.diagnosis", __doc__)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="SEED", help="(0 1 2)")
     parser.add_argument("--only", default="", metavar="TEXT", help="cases whose name holds this")
+    parser.add_argument(
+        "--peers", nargs="+", choices=[*REQUIREMENTS], metavar="PEER",
+        help=f"compare with other packages instead: {', '.join(REQUIREMENTS)}",
+    )  # fmt: skip
+    parser.add_argument("--architecture", choices=[*ARCHITECTURES], default="convolutional", help="with --peers")
+    parser.add_argument("--limit", type=float, default=60.0, metavar="SECONDS", help="a case of a peer (60)")
     parser.add_argument("--publish", action="store_true", help="write the table into benchmarks/RESULTS.md")
     options = parse(parser, arguments)
     torch.set_num_threads(1)
+    if options.peers:
+        own = _scored(options, architectures=(options.architecture, "healthy"))
+        section, text = "diagnosis_peers", beside_peers(own, options)
+    else:
+        results = _scored(options)
+        write_results(options.results, "diagnosis", {"seeds": options.seeds, "results": results})
+        section, text = "diagnosis", table(results)
+    text = f"{text}\n\n{environment_line(describe_machine())}; one thread."
+    print(text)
+    if options.publish:
+        publish(section, text)
+
+
+def _scored(options: argparse.Namespace, *, architectures: Sequence[str] = (*ARCHITECTURES, "healthy")) -> list[Any]:
+    """Diagnose the cases and print at once what is not as it should be."""
     results = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         for name, architecture, seed, causes, run in cases(options.seeds):
-            if options.only not in name:
+            if options.only not in name or architecture not in architectures:
                 continue
             results.append(score(name, architecture, seed, causes, run))
             last = results[-1]
             if last["wrong"] or last["error"] or last["named"] != bool(causes):
                 print(architecture, seed, name, last["got"], last["error"] or "", flush=True)
-    write_results(options.results, "diagnosis", {"seeds": options.seeds, "results": results})
-    text = f"{table(results)}\n\n{environment_line(describe_machine())}; one thread."
-    print(text)
-    if options.publish:
-        publish("diagnosis", text)
+    return results

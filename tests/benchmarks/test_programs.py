@@ -98,8 +98,8 @@ def test_publish_replaces_one_section_only(tmp_path):
 def test_every_benchmark_has_its_section():
     text = (ROOT / "benchmarks" / "RESULTS.md").read_text(encoding="utf-8")
     for name in (
-        "course_table", "diagnosis", "digits", "engine", "engine_accuracy", "engine_scaling", "memory",
-        "training_speed", "transfer",
+        "course_table", "diagnosis", "diagnosis_peers", "digits", "engine", "engine_accuracy", "engine_scaling",
+        "memory", "training_speed", "transfer",
     ):  # fmt: skip
         assert text.index(f"<!-- {name}:begin -->") < text.index(f"<!-- {name}:end -->")
 
