@@ -123,7 +123,7 @@ class Watch:
         if log.loss_fn is None or not log.inputs:
             return (
                 "no loss of torch.nn.functional was called on what the network returned; one that was bound to a name "
-                "before the loop (loss_fn = F.cross_entropy) is not heard: call F.cross_entropy or nn.CrossEntropyLoss()"
+                "before the loop (f = F.cross_entropy) is not heard: call F.cross_entropy or nn.CrossEntropyLoss()"
             )
         if log.unknown_transform:
             return "what happens between the network and the loss is not known"
