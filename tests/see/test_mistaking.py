@@ -63,6 +63,8 @@ def test_an_empty_cell_names_the_fullest():
     targets = torch.where(answers == predicted, true, answers)
     with pytest.raises(UsageError, match=f"The fullest are {true} taken for {predicted}"):
         mistakes(_network(), x, targets, true=other, predicted=true)
+    with pytest.raises(UsageError, match=f"The fullest are {'abc'[true]} taken for {'abc'[predicted]}"):
+        mistakes(_network(), x, targets, true=other, predicted=true, class_names="abc")
     with pytest.raises(UsageError, match="makes no mistake"):
         mistakes(_network(), x, answers, true=true, predicted=predicted)
     with pytest.raises(UsageError, match="and `true` not `predicted`"):

@@ -147,6 +147,7 @@ def _data_sections(
             torch.cat([batch.targets for batch in batches]),
             true=true,
             predicted=predicted,
+            class_names=run.class_names,
         )
         sections.mistake_section(page, subject, found)
         show_patches(found.layer, found.channels[:CHANNELS].tolist())

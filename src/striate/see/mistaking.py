@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -80,6 +81,7 @@ def mistakes(
     true: int,
     predicted: int,
     count: int = 16,
+    class_names: Sequence[str] | None = None,
 ) -> Mistakes:
     """Explain one cell of the confusion matrix.
 
@@ -90,6 +92,7 @@ def mistakes(
         true: The class they are of.
         predicted: The class the network gave them.
         count: At most so many images, the surest mistakes.
+        class_names: For messages; None: classes are told by their numbers.
 
     Raises:
         UsageError: no image is in that cell (with the cells that are the fullest), the classes are equal, or there are
@@ -102,7 +105,7 @@ def mistakes(
             f"mistakes: `targets` must be one class for each of the {len(images)} images, and `true` not `predicted`, "
             f"got shape {tuple(labels.shape)}, {true} and {predicted}."
         )
-    chosen, probabilities = _cell(model, images, labels, true, predicted)
+    chosen, probabilities = _cell(model, images, labels, true, predicted, class_names)
     chosen = chosen[:count]
     inputs = (images[chosen],)
     with looking(model, *inputs, keep_values=True) as graph:
@@ -132,7 +135,12 @@ def mistakes(
 
 
 def _cell(
-    model: nn.Module, images: torch.Tensor, labels: torch.Tensor, true: int, predicted: int
+    model: nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    true: int,
+    predicted: int,
+    class_names: Sequence[str] | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the numbers of a cell's images, the surest first, and the probabilities of all images."""
     parts = []
@@ -146,12 +154,14 @@ def _cell(
     if not len(inside):
         wrong = labels != answers
         pairs, counts = torch.stack([labels[wrong], answers[wrong]]).unique(dim=1, return_counts=True)
+        named = [str(label) for label in range(probabilities.shape[1])] if class_names is None else class_names
         fullest = [
-            f"{int(pairs[0, i])} taken for {int(pairs[1, i])} ({int(counts[i])})"
-            for i in counts.argsort(descending=True)[:3]
+            f"{named[int(pairs[0, i])]} taken for {named[int(pairs[1, i])]} ({int(counts[i])})"
+            for i in counts.argsort(descending=True, stable=True)[:3]
         ]
         hint = f"The fullest are {', '.join(fullest)}." if fullest else "It makes no mistake on this data."
         raise UsageError(
-            f"mistakes: `true` and `predicted` must name a cell with images, got {true} and {predicted}. {hint}"
+            f"mistakes: `true` and `predicted` must name a cell with images, got {named[true]} and {named[predicted]}. "
+            f"{hint}"
         )
     return inside[probabilities[inside, predicted].argsort(descending=True, stable=True)], probabilities
