@@ -163,24 +163,24 @@ def _commands():
     return typer.main.get_command(app).commands
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "train",
-        "tune",
-        "resume",
-        "evaluate",
-        "predict",
-        "diagnose",
-        "models",
-        "recipes",
-        "filter",
-        "properties",
-        "work",
-        "anatomy",
-        "see",
-    ],
-)
+COMMANDS = [
+    "train",
+    "tune",
+    "resume",
+    "evaluate",
+    "predict",
+    "diagnose",
+    "models",
+    "recipes",
+    "filter",
+    "properties",
+    "work",
+    "anatomy",
+    "see",
+]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_has_help_and_an_example(name):
     command = _commands()[name]
     assert command.help
@@ -192,18 +192,4 @@ def test_every_command_has_help_and_an_example(name):
 
 
 def test_no_command_is_forgotten_here():
-    assert set(_commands()) == {
-        "train",
-        "tune",
-        "resume",
-        "evaluate",
-        "predict",
-        "diagnose",
-        "models",
-        "recipes",
-        "filter",
-        "properties",
-        "work",
-        "anatomy",
-        "see",
-    }
+    assert set(_commands()) == set(COMMANDS)

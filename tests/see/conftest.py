@@ -8,8 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+import striate
 from striate.graph import Input
 from striate.graph.replay import inputs_of, parameters_of
+from striate.train.progress import Progress
 
 RECTIFIERS = ("module", "in place", "F.relu", "torch.relu", "relu_", "clamp", "reused", "maximum", "relu6")
 
@@ -105,3 +107,12 @@ def projected():
         return grads[graph.inputs[0].index]
 
     return reference
+
+
+@pytest.fixture(scope="session")
+def run(tmp_path_factory):
+    """A short training on digits whose epochs were kept."""
+    return striate.train(
+        "digits", epochs=2, keep_epochs=True, engine="torch", output=tmp_path_factory.mktemp("runs"),
+        progress=Progress(quiet=True),
+    )  # fmt: skip

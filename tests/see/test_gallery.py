@@ -10,15 +10,6 @@ from torch import nn
 import striate
 from striate.errors import UsageError
 from striate.see.gallery import see
-from striate.train.progress import Progress
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    return striate.train(
-        "digits", epochs=2, keep_epochs=True, engine="torch", output=tmp_path_factory.mktemp("runs"),
-        progress=Progress(quiet=True),
-    )  # fmt: skip
 
 
 def _cell(run):
