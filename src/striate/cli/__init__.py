@@ -27,8 +27,9 @@ from striate.cli._boundary import run_guarded
 __all__ = ["app", "main"]
 
 EPILOG = (
-    "Exit codes: 0 done; 2 usage or missing extra; 3 data; 4 model, weights or run folder; 6 disk, memory or device; "
-    "7 the loss diverged; 70 a bug in striate; 130 and 143 stopped by Ctrl-C and SIGTERM, after saving."
+    "Exit codes: 0 done; 1 findings of `striate diagnose`; 2 usage or missing extra; 3 data; 4 model, weights or run "
+    "folder; 6 disk, memory or device; 7 the loss diverged; 70 a bug in striate; 130 and 143 stopped by Ctrl-C and "
+    "SIGTERM, after saving."
 )
 
 app = typer.Typer(
