@@ -1,6 +1,7 @@
 """The section in a run's report."""
 
 import json
+import re
 
 import pytest
 
@@ -44,3 +45,32 @@ def test_a_page_that_is_not_striates(tmp_path):
     (tmp_path / "report.html").write_text("<p>mine</p>")
     with pytest.raises(ModelError, match=r"put_section: `.*report.html` must hold a footer, got none"):
         save_diagnosis(diagnosis(), tmp_path)
+
+
+def test_numbers_by_layer_are_drawn():
+    numbers = {"by_layer": {"conv1": 1e-9, "conv2": 1e-5, "fc": 0.1}}
+    finding = Finding(
+        cause="vanishing-gradient", says="It shrinks.", evidence=(), confirmed_by="a count", numbers=numbers
+    )
+    html = section(diagnosis(finding))
+    assert html.count("<rect") == 3
+    assert "size of the gradient, by layer; lengths are orders of magnitude" in html
+    widths = [float(width) for width in re.findall(r'<rect[^>]* width="([0-9.]+)"', html)]
+    assert widths == sorted(widths)
+    assert widths[0] > 0
+
+
+@pytest.mark.parametrize(
+    ("numbers", "bars"),
+    [
+        ({"dead": {"relu1": [1, 2], "relu2": []}}, 2),
+        ({"counts": [50, 3, 7]}, 3),
+        ({"val_loss": [0.5, None, 0.7]}, 2),
+        ({"held_out": [(10, 0.5), (20, 0.8)]}, 2),
+        ({"rate": 3.0}, 0),
+        ({"counts": [4]}, 0),
+    ],
+)
+def test_which_numbers_are_drawn(numbers, bars):
+    finding = Finding(cause="dead-relu", says="It is.", evidence=(), confirmed_by="a count", numbers=numbers)
+    assert section(diagnosis(finding)).count("<rect") == bars

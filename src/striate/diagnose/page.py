@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from striate.diagnose._plot import plot
 from striate.diagnose.finding import Diagnosis, Finding
 from striate.files import write_json
 from striate.train._html import Html, tag
@@ -30,6 +31,8 @@ def section(diagnosis: Diagnosis) -> Html:
 
 def _finding(finding: Finding) -> Html:
     parts = [tag("h3", finding.cause), tag("p", finding.says), tag("ul", *[tag("li", e) for e in finding.evidence])]
+    drawn = plot(finding.numbers)
+    parts += [] if drawn is None else [drawn]
     return tag("div", *parts, tag("p", f"Tested: {finding.confirmed_by}."), tag("p", tag("strong", finding.fix)))
 
 
