@@ -102,3 +102,11 @@ def test_a_shuffled_copy_is_that_of_the_test():
     found = rank_correlation(METHODS["gradient"](net, x, of=of), METHODS["gradient"](copied, x, of=of))
     expected = randomization_test(net, x, method="gradient", of=of, seed=3).correlations[-1]
     np.testing.assert_allclose(found, expected)
+
+
+def test_one_image_through_a_network_in_training_mode():
+    # In training mode batch normalisation refuses one value a channel: the network is looked at in evaluation mode.
+    net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.BatchNorm2d(4),
+                        nn.Flatten(), nn.Linear(4, 3)).train()  # fmt: skip
+    assert randomization_test(net, torch.randn(1, 1, 8, 8), method="gradient").layers == ("6", "4", "1", "0")
+    assert net.training

@@ -9,7 +9,7 @@ is refused, so that an unknown nonlinearity never passes as the plain gradient.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from striate.errors import UsageError
 from striate.graph import Constant, Graph, Node, Opaque, run_nodes
 from striate.graph.moves import Moves
 from striate.see._looking import path_to, varying
-from striate.see.unit import Located
+from striate.see.unit import Located, Unit, locate
 
 __all__ = ["Rules", "project", "rules_for"]
 
@@ -76,7 +76,7 @@ def project(
     graph: Graph,
     inputs: tuple[Tensor, ...],
     rules: Rules,
-    place: Callable[[Mapping[int, Tensor]], Located],
+    unit: Unit | Located,
     *,
     node: Node,
     is_guided: bool,
@@ -87,7 +87,7 @@ def project(
         graph: The captured graph.
         inputs: Of the network; the projection is onto the first.
         rules: Of `rules_for`.
-        place: Finds the unit in the values of its node.
+        unit: What is sent back, or its numbers where they are known.
         node: The unit's.
         is_guided: A rectifier also stops what was negative on the way forward, as the gradient does.
 
@@ -109,7 +109,7 @@ def project(
 
     with torch.enable_grad():
         values = run_nodes(graph, x, *inputs[1:], nodes=[node], replace=replace)
-        found = place(values)
+        found = unit if isinstance(unit, Located) else locate(graph, unit, values)
         score = found.score(values[node.index])
         (projection,) = torch.autograd.grad(score, x, grad_outputs=score.detach(), allow_unused=True)
     return (torch.zeros_like(x) if projection is None else projection), found, score.detach()

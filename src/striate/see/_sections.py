@@ -86,7 +86,7 @@ def attribution_section(
         verdict = "shows the network" if is_unlike(correlation) else "shows the image more than the network"
         figures.append(
             page.figure(
-                np.concatenate([overlay(shown, found.heat()[0]), _map(found, shown)], axis=1),
+                np.concatenate([overlay(shown, found.heat()[0]), _map(found)], axis=1),
                 name,
                 f"{name} of {found.units[0]} ({found.scores[0]:.3g})",
                 f"weights shuffled: rank correlation {correlation[0]:.2f}; it {verdict}",
@@ -240,7 +240,7 @@ def _projections(page: Page, model: nn.Module, x: Tensor, maps: FeatureMaps) -> 
         except UsageError:  # said once, among the methods that refused
             return []
         batch = x.expand(len(channels), *x.shape[1:])
-        found, _, _ = project(graph, (batch,), rules, lambda _: Located(node, index), node=node, is_guided=False)
+        found, _, _ = project(graph, (batch,), rules, Located(node, index), node=node, is_guided=False)
     tiles = np.stack([signed_image(tile) for tile in found.float().cpu().numpy()])
     labels = [str(channel) for channel in channels]
     return [
@@ -248,10 +248,10 @@ def _projections(page: Page, model: nn.Module, x: Tensor, maps: FeatureMaps) -> 
     ]
 
 
-def _map(found: Attribution, shown: Array) -> Array:
+def _map(found: Attribution) -> Array:
     if found.values.shape[2:] == found.inputs.shape[2:]:
         return signed_image(found.values[0])
-    return heat_colours(found.heat()[0]) if shown.size else shown
+    return heat_colours(found.heat()[0])
 
 
 def _beside(tiles: Sequence[Array]) -> Array:

@@ -15,6 +15,7 @@ from striate.data import Batches
 from striate.errors import UsageError, nearest
 from striate.see import _sections as sections
 from striate.see._page import Page
+from striate.see._plots import signed_image
 from striate.see.growth import evolution
 from striate.see.maps import FeatureMaps
 from striate.see.mistaking import mistakes
@@ -183,8 +184,6 @@ def _inputs(dataset: Any, run: Run) -> Batches:
 
 def _pixels(subject: Subject, x: Tensor, *, is_prepared: bool) -> Any:
     """Return the image with its normalisation taken back, (H, W, 3) of 0 ... 1; of a tensor, stretched."""
-    from striate.see._plots import signed_image
-
     image = x[0].float().cpu().numpy()
     if not is_prepared:
         return signed_image(image, around_zero=False)

@@ -15,7 +15,7 @@ from striate.see._looking import as_inputs, looking, sides
 from striate.see._plots import heat_colours, signed_image, subplots
 from striate.see._seen import Seen
 from striate.see.class_maps import last_maps
-from striate.see.unit import Unit, parse_unit
+from striate.see.unit import Unit, parse_unit, unit_node
 
 __all__ = ["Occlusion", "occlusion"]
 
@@ -116,8 +116,8 @@ def occlusion(
     with looking(model, *inputs, keep_values=True) as graph:
         seen = Seen.of(graph, inputs, parse_unit(of))
         followed = _followed(graph, seen.node, layer)
-        is_class = len(seen.node.output_shape) == 2 and seen.node.index == _answer(graph, seen.node).index
         answer = _answer(graph, seen.node)
+        is_class = len(seen.node.output_shape) == 2 and seen.node.index == answer.index
         found = [
             _of_image(seen, which, rows, columns, size, fill, followed=followed, answer=answer, is_class=is_class)
             for which in range(len(inputs[0]))
@@ -172,8 +172,6 @@ def _followed(graph: Graph, node: Node, layer: str | None) -> Node | None:
 
 def _answer(graph: Graph, node: Node) -> Node:
     """Return the node of the network's logits, or the unit's where there are none."""
-    from striate.see.unit import unit_node
-
     try:
         return unit_node(graph, Unit(""))
     except UsageError:  # it returns something else than classes: what is predicted is the unit's strongest channel

@@ -241,7 +241,7 @@ def _projected(
     for start in range(0, len(images), batch_size):
         batch = torch.stack(images[start : start + batch_size])
         located = Located(node, index[start : start + batch_size])
-        projection, _, _ = project(graph, (batch,), rules, lambda _, at=located: at, node=node, is_guided=False)  # type: ignore[misc]
+        projection, _, _ = project(graph, (batch,), rules, located, node=node, is_guided=False)
         found += list(projection)
     return found, tuple(f"passed by its gradient: {name}" for name in rules.by_gradient)
 

@@ -17,7 +17,7 @@ from torch import nn
 from striate.see._looking import as_inputs, looking
 from striate.see._rewriting import project, rules_for
 from striate.see.attribution import Attribution
-from striate.see.unit import Unit, locate, parse_unit, unit_node
+from striate.see.unit import Unit, parse_unit, unit_node
 
 __all__ = ["deconvnet", "guided_backprop"]
 
@@ -76,7 +76,7 @@ def _projection(model: nn.Module, x: Any, of: Unit | str | int | None, *, method
             graph,
             inputs,
             rules,
-            lambda values: locate(graph, unit, values),
+            unit,
             node=node,
             is_guided=method == "guided_backprop",
         )

@@ -16,6 +16,7 @@ from torch.nn import functional
 from striate.errors import UsageError, nearest
 from striate.graph import Graph, Node, run_nodes
 from striate.see._looking import as_inputs, looking
+from striate.see._plots import subplots
 from striate.see._seen import Seen
 from striate.see.maps import map_nodes
 from striate.see.unit import Unit, parse_unit
@@ -53,8 +54,6 @@ class Invariance:
         Raises:
             MissingExtraError: matplotlib is not installed.
         """
-        from striate.see._plots import subplots
-
         figure, axes = subplots(1, 2)
         figure.set_size_inches(9, 3.5)
         for axis in axes[0]:

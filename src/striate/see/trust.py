@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from striate.errors import UsageError, nearest
-from striate.graph import capture
 from striate.see._looking import as_inputs, looking
 from striate.see._seen import Seen
 from striate.see.attribution import Attribution
@@ -269,10 +268,11 @@ def _layers(model: nn.Module, inputs: tuple[Tensor, ...]) -> list[str]:
     """Return the paths of the modules with parameters of their own, the one that ran last first."""
     owners: dict[str, None] = {}
     names = {id(p): path for path, module in model.named_modules() for p in module.parameters(recurse=False)}
-    for node in reversed(capture(model, inputs).nodes):
-        for parameter in node.parameters.values():
-            if id(parameter.tensor) in names:
-                owners.setdefault(names[id(parameter.tensor)])
+    with looking(model, *inputs) as graph:
+        for node in reversed(graph.nodes):
+            for parameter in node.parameters.values():
+                if id(parameter.tensor) in names:
+                    owners.setdefault(names[id(parameter.tensor)])
     return list(owners)
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from striate.errors import UsageError
 from striate.see._looking import as_inputs, looking
 from striate.see._plots import subplots
+from striate.see.attribution import resized
 from striate.see.class_maps import CONVOLUTIONS
 from striate.work.kernels import list_kernels
 
@@ -233,8 +234,6 @@ def _paired(cosines: Array) -> Array:
 
 def _bank(height: int, width: int) -> dict[str, Array]:
     """Return the filters made by hand, of one size, without those that are flat."""
-    from striate.see.attribution import resized
-
     bank: dict[str, Array] = {}
     for kernel in list_kernels():
         values = np.asarray(kernel.weights, dtype=np.float64)
