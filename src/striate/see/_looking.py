@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from striate.errors import UsageError
+from striate.errors import UsageError, nearest
 from striate.graph import Graph, Node, capture, untouched
 
-__all__ = ["as_inputs", "dependents", "looking", "path_to", "sides", "varying"]
+__all__ = ["as_inputs", "dependents", "looking", "named", "path_to", "sides", "varying"]
 
 
 @contextmanager
@@ -51,6 +51,21 @@ def as_inputs(model: nn.Module, x: Any, *, what: str) -> tuple[Tensor, ...]:
             )
         tensors.append(tensor.detach().to(like.device, like.dtype if not tensor.is_complex() else tensor.dtype))
     return tuple(tensors)
+
+
+def named(graph: Graph, name: str) -> Node:
+    """Return the node of a name that the user gave.
+
+    Raises:
+        UsageError: there is none; the message names the nearest, and what lists them.
+    """
+    names = {node.name: node for node in graph.nodes}
+    if name not in names:
+        raise UsageError(
+            f"see: `{name}` must be a layer of the network.{nearest(name, names)} `striate anatomy MODEL`, or "
+            "print(striate.capture(model, x)), lists them."
+        )
+    return names[name]
 
 
 def varying(graph: Graph) -> set[int]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from striate import ops
 from striate.errors import UsageError
 from striate.graph import Graph, Node, run_nodes
-from striate.see._looking import as_inputs, dependents, looking, path_to, sides
+from striate.see._looking import as_inputs, dependents, looking, named, path_to, sides
 from striate.see._seen import Seen
 from striate.see.attribution import Attribution
 from striate.see.unit import Unit, parse_unit
@@ -109,7 +109,7 @@ def maps_and_gradients(seen: Seen, node: Node) -> tuple[Tensor, Tensor]:
 
 
 def _named(graph: Graph, unit: Node, layer: str) -> Node:
-    node = graph.node(layer)
+    node = named(graph, layer)
     if not sides(node) or unit.index not in dependents(graph, node) or unit.index == node.index:
         raise UsageError(
             f"grad_cam: `layer` must have positions, (N, C, H, W), and lie before `{unit.name}`, got `{layer}` with "

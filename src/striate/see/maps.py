@@ -13,7 +13,7 @@ from torch import nn
 from striate import ops
 from striate.errors import UsageError
 from striate.graph import Graph, Node
-from striate.see._looking import as_inputs, looking, sides, varying
+from striate.see._looking import as_inputs, looking, named, sides, varying
 from striate.see._plots import heat_colours, signed_image, subplots
 from striate.see.class_maps import CONVOLUTIONS
 
@@ -99,7 +99,7 @@ def map_nodes(graph: Graph, nodes: str | Iterable[str] | None, *, method: str) -
                 "print(striate.capture(model, x)) lists its nodes."
             )
         return found
-    wanted = [graph.node(name) for name in ([nodes] if isinstance(nodes, str) else nodes)]
+    wanted = [named(graph, name) for name in ([nodes] if isinstance(nodes, str) else nodes)]
     for node in wanted:
         if not sides(node):
             raise UsageError(

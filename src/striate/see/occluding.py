@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from striate.errors import UsageError
 from striate.graph import Graph, Node
-from striate.see._looking import as_inputs, looking, sides
+from striate.see._looking import as_inputs, looking, named, sides
 from striate.see._plots import heat_colours, signed_image, subplots
 from striate.see._seen import Seen
 from striate.see.class_maps import last_maps
@@ -157,7 +157,7 @@ def _places(x: Tensor, size: int | None, stride: int | None) -> tuple[Array, Arr
 def _followed(graph: Graph, node: Node, layer: str | None) -> Node | None:
     """Return the layer whose feature map is followed; None: there is none with positions."""
     if layer is not None:
-        found = graph.node(layer)
+        found = named(graph, layer)
         if not sides(found):
             raise UsageError(
                 f"occlusion: `layer` must have positions, (N, C, H, W), got `{layer}` with {found.output_shape}. "

@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from striate.errors import UsageError, nearest
 from striate.graph import Graph, Node, run_nodes
-from striate.see._looking import as_inputs, looking
+from striate.see._looking import as_inputs, looking, named
 from striate.see._plots import subplots
 from striate.see._seen import Seen
 from striate.see.maps import map_nodes
@@ -156,7 +156,7 @@ def transformed(x: Tensor, transform: str, amount: float) -> Tensor:
 
 def _layers(graph: Graph, nodes: str | Iterable[str] | None, output: Node) -> list[Node]:
     if nodes is not None:
-        return [graph.node(name) for name in ([nodes] if isinstance(nodes, str) else nodes)]
+        return [named(graph, name) for name in ([nodes] if isinstance(nodes, str) else nodes)]
     found = map_nodes(graph, None, method="invariance")
     return list(dict.fromkeys([found[0], found[-1], output]))
 

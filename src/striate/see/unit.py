@@ -12,7 +12,7 @@ from torch import Tensor
 from striate.errors import UsageError
 from striate.graph import Graph, Node
 from striate.graph.opaque import Constant, Input
-from striate.see._looking import varying
+from striate.see._looking import named, varying
 
 __all__ = ["Located", "Unit", "locate", "parse_unit", "unit_node"]
 
@@ -100,7 +100,7 @@ def unit_node(graph: Graph, unit: Unit) -> Node:
         UsageError: there is none of that name, with the nearest; or a constant.
     """
     if unit.node:
-        node = graph.node(unit.node)
+        node = named(graph, unit.node)
         if isinstance(node.op, Input | Constant) or node.index not in varying(graph):
             raise UsageError(
                 f"see: `of` must name a layer that depends on the input, got `{node.name}`. Name a later one."

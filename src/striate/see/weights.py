@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import nn
 
 from striate.errors import UsageError
-from striate.see._looking import as_inputs, looking
+from striate.see._looking import as_inputs, looking, named
 from striate.see._plots import subplots
 from striate.see.attribution import resized
 from striate.see.class_maps import CONVOLUTIONS
@@ -119,7 +119,7 @@ def filters(model: nn.Module, example: Any = None, *, node: str | None = None) -
     with looking(model, *inputs) as graph:
         found = [n for n in graph.nodes if isinstance(n.op, CONVOLUTIONS) and len(n.output_shape) == 4]
         if node is not None:
-            found = [n for n in found if n.index == graph.node(node).index]
+            found = [n for n in found if n.index == named(graph, node).index]
         if not found:
             what = "network" if node is None else f"`node` {node!r}"
             raise UsageError(
